@@ -1,0 +1,209 @@
+using System.Net.Http.Headers;
+using System.Text.Json;
+using Fabric.Node.Api;
+
+namespace Fabric.Cli.Api;
+
+/// <summary>
+/// The HTTP API of one daemon. Every method throws <see cref="ApiProblem"/> where the daemon says no, <see cref="ApiUnreachable"/>
+/// where none answers or not within the deadline, and <see cref="CommandFailure"/> where something else than a daemon answers.
+/// </summary>
+internal sealed class FabricApi : IDisposable
+{
+    /// <summary>Most of one answer that is read, in bytes.</summary>
+    private const int LargestAnswer = 64 << 20;
+
+    /// <summary>Limit of a request that is work in itself: it goes through all of a device's state, or waits for its recovery.</summary>
+    private static readonly TimeSpan WorkDeadline = TimeSpan.FromMinutes(2);
+
+    private readonly HttpClient _http;
+    private readonly TimeProvider _time;
+    private readonly TimeSpan _deadline;
+
+    /// <param name="deadline">Limit of one request, but for those that are work in themselves.</param>
+    public FabricApi(Uri server, TimeProvider time, TimeSpan deadline)
+        : this(server, time, deadline, new SocketsHttpHandler { UseProxy = !server.IsLoopback })
+    {
+    }
+
+    public FabricApi(Uri server, TimeProvider time, TimeSpan deadline, HttpMessageHandler handler)
+    {
+        Server = server;
+        _time = time;
+        _deadline = deadline;
+        _http = new HttpClient(handler)
+        {
+            BaseAddress = new Uri(server.AbsoluteUri.TrimEnd('/') + "/"),
+            Timeout = System.Threading.Timeout.InfiniteTimeSpan,
+            MaxResponseContentBufferSize = LargestAnswer,
+        };
+    }
+
+    public Uri Server { get; }
+
+    private string ServerText => Server.AbsoluteUri.TrimEnd('/');
+
+    public Task<ApiReply<ListResource<HostResource>>> HostsAsync(CancellationToken cancellation) =>
+        GetAsync<ListResource<HostResource>>("api/v1/hosts", cancellation);
+
+    public Task<ApiReply<ListResource<DeviceResource>>> DevicesAsync(string? host, CancellationToken cancellation) =>
+        GetAsync<ListResource<DeviceResource>>(host is null ? "api/v1/devices" : $"api/v1/devices?host={Escape(host)}", cancellation);
+
+    public Task<ApiReply<DeviceResource>> DeviceAsync(string host, string address, CancellationToken cancellation) =>
+        GetAsync<DeviceResource>($"api/v1/devices/{Escape(host)}/{Escape(address)}", cancellation);
+
+    public Task<ApiReply<RecoveryResource>> InjectAerAsync(
+        string host, string address, InjectAerRequest request, CancellationToken cancellation) =>
+        SendAsync<RecoveryResource>(
+            HttpMethod.Post, $"api/v1/devices/{Escape(host)}/{Escape(address)}/aer", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<ClaimResource>> CreateClaimAsync(CreateClaimRequest request, CancellationToken cancellation) =>
+        SendAsync<ClaimResource>(HttpMethod.Post, "api/v1/claims", request, cancellation);
+
+    public Task<ApiReply<ListResource<ClaimResource>>> ClaimsAsync(CancellationToken cancellation) =>
+        GetAsync<ListResource<ClaimResource>>("api/v1/claims", cancellation);
+
+    public Task<ApiReply<ClaimResource>> ClaimAsync(string id, CancellationToken cancellation) =>
+        GetAsync<ClaimResource>($"api/v1/claims/{Escape(id)}", cancellation);
+
+    public Task<ApiReply<VerificationResource>> VerifyClaimAsync(string id, CancellationToken cancellation) =>
+        SendAsync<VerificationResource>(HttpMethod.Post, $"api/v1/claims/{Escape(id)}/verify", null, cancellation, WorkDeadline);
+
+    public Task<ApiReply<ClaimResource>> ReleaseClaimAsync(string id, CancellationToken cancellation) =>
+        SendAsync<ClaimResource>(HttpMethod.Delete, $"api/v1/claims/{Escape(id)}", null, cancellation);
+
+    public Task<ApiReply<MigrationResource>> MigrateAsync(
+        string claim, StartMigrationRequest request, CancellationToken cancellation) =>
+        SendAsync<MigrationResource>(HttpMethod.Post, $"api/v1/claims/{Escape(claim)}/migrations", request, cancellation);
+
+    public Task<ApiReply<ListResource<MigrationResource>>> MigrationsAsync(string? claim, CancellationToken cancellation) =>
+        GetAsync<ListResource<MigrationResource>>(
+            claim is null ? "api/v1/migrations" : $"api/v1/migrations?claim={Escape(claim)}", cancellation);
+
+    public Task<ApiReply<MigrationResource>> MigrationAsync(string id, CancellationToken cancellation) =>
+        GetAsync<MigrationResource>($"api/v1/migrations/{Escape(id)}", cancellation);
+
+    public Task<ApiReply<MigrationResource>> CancelMigrationAsync(string id, CancellationToken cancellation) =>
+        SendAsync<MigrationResource>(HttpMethod.Post, $"api/v1/migrations/{Escape(id)}/cancel", null, cancellation);
+
+    /// <summary>Whether <c>/health/live</c> or <c>/health/ready</c> answers 200 now; a daemon that does not answer is not.</summary>
+    public async Task<bool> IsHealthyAsync(string probe, CancellationToken cancellation)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, $"health/{probe}");
+        try
+        {
+            using var response = await AskAsync(request, HttpCompletionOption.ResponseHeadersRead, _deadline, cancellation);
+            return response.StatusCode == System.Net.HttpStatusCode.OK;
+        }
+        catch (ApiUnreachable)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>The event stream, as it comes, until the daemon ends it; a stream that breaks throws <see cref="IOException"/>.</summary>
+    /// <param name="opened">Is called when the daemon has begun to answer.</param>
+    public async IAsyncEnumerable<ApiReply<EventResource>> EventsAsync(
+        Action? opened,
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellation)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "api/v1/events");
+        request.Headers.Accept.ParseAdd("text/event-stream");
+        using var response = await AskAsync(request, HttpCompletionOption.ResponseHeadersRead, _deadline, cancellation);
+        if (!response.IsSuccessStatusCode)
+            throw await ProblemAsync(response, cancellation);
+        opened?.Invoke();
+        await using var stream = await response.Content.ReadAsStreamAsync(cancellation);
+        await foreach (var sent in EventStream.ReadAsync(stream, cancellation))
+            yield return Typed<EventResource>(sent);
+    }
+
+    public void Dispose() => _http.Dispose();
+
+    private static string Escape(string segment) => Uri.EscapeDataString(segment);
+
+    private Task<ApiReply<T>> GetAsync<T>(string path, CancellationToken cancellation) =>
+        SendAsync<T>(HttpMethod.Get, path, null, cancellation);
+
+    private async Task<ApiReply<T>> SendAsync<T>(
+        HttpMethod method, string path, object? body, CancellationToken cancellation, TimeSpan? limit = null)
+    {
+        using var request = new HttpRequestMessage(method, path);
+        if (body is not null)
+        {
+            request.Content = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(body, body.GetType(), ApiJson.Options));
+            request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        }
+
+        using var response = await AskAsync(request, HttpCompletionOption.ResponseContentRead, limit ?? _deadline, cancellation);
+        if (!response.IsSuccessStatusCode)
+            throw await ProblemAsync(response, cancellation);
+        return Typed<T>(await response.Content.ReadAsByteArrayAsync(cancellation));
+    }
+
+    private async Task<HttpResponseMessage> AskAsync(
+        HttpRequestMessage request, HttpCompletionOption completion, TimeSpan limit, CancellationToken cancellation)
+    {
+        using var deadline = new CancellationTokenSource(limit, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellation);
+        try
+        {
+            return await _http.SendAsync(request, completion, either.Token);
+        }
+        catch (OperationCanceledException late) when (deadline.IsCancellationRequested && !cancellation.IsCancellationRequested)
+        {
+            throw new ApiUnreachable(
+                $"fabricd at {ServerText} did not answer within {limit.TotalSeconds:0.#} s. It is overloaded or hangs: see its log, "
+                + "or try again.",
+                ExitCode.Timeout,
+                late);
+        }
+        catch (HttpRequestException) when (cancellation.IsCancellationRequested)
+        {
+            throw new OperationCanceledException(cancellation);
+        }
+        catch (HttpRequestException refused) when (refused.HttpRequestError is HttpRequestError.ResponseEnded)
+        {
+            throw new ApiUnreachable(
+                $"fabricd at {ServerText} broke off in the middle of its answer. See its log, and try again once it is up.",
+                ExitCode.Failed,
+                refused);
+        }
+        catch (HttpRequestException refused)
+        {
+            throw new ApiUnreachable(
+                $"No fabricd answers at {ServerText}: {Cause(refused)}. Start one, or give --server.", ExitCode.Failed, refused);
+        }
+    }
+
+    private static string Cause(HttpRequestException refused) =>
+        (refused.InnerException?.Message ?? refused.Message).TrimEnd('.').ToLowerInvariant();
+
+    private async Task<CommandFailure> ProblemAsync(HttpResponseMessage response, CancellationToken cancellation)
+    {
+        if (response.Content.Headers.ContentType?.MediaType == "application/problem+json")
+        {
+            var body = await response.Content.ReadAsByteArrayAsync(cancellation);
+            return new ApiProblem(Typed<ProblemResource>(body).Value);
+        }
+
+        return Stranger($"{(int)response.StatusCode} {response.ReasonPhrase}".TrimEnd(), null);
+    }
+
+    private ApiReply<T> Typed<T>(ReadOnlyMemory<byte> body)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(body);
+            var value = document.RootElement.Deserialize<T>(ApiJson.Options) ?? throw new JsonException("null");
+            return new ApiReply<T>(value, document.RootElement.Clone());
+        }
+        catch (JsonException malformed)
+        {
+            throw Stranger("something that is no resource of fabricd", malformed);
+        }
+    }
+
+    private CommandFailure Stranger(string answer, Exception? inner) =>
+        new($"{ServerText} answered {answer}: that is not fabricd, or not its base address. Check --server.", ExitCode.Failed, inner);
+}

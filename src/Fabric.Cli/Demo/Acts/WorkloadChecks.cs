@@ -1,0 +1,33 @@
+using Fabric.Cli.Output;
+using Fabric.Node.Api;
+
+namespace Fabric.Cli.Demo.Acts;
+
+/// <summary>What the consumer's own count of steps says.</summary>
+internal static class WorkloadChecks
+{
+    /// <summary>Between two looks, both with a workload, it made steps.</summary>
+    public static void WentOn(Stage stage, string name, ClaimResource before, ClaimResource after)
+    {
+        var (first, second) = (before.Workload!, after.Workload!);
+        stage.Check(
+            name,
+            second.Steps > first.Steps,
+            $"{Units.Count(second.Steps - first.Steps)} steps meanwhile, longest gap so far {Units.Time(second.LongestGapMs)}");
+    }
+
+    /// <summary>
+    /// Between two looks, both with a workload, it made steps and never stopped for longer than the downtime limit. The consumer
+    /// knows only its longest gap of all: where that was past the limit before, nothing is proved, and the check does not hold.
+    /// </summary>
+    public static void NeverStoppedForLonger(Stage stage, string name, ClaimResource before, ClaimResource after)
+    {
+        var (first, second) = (before.Workload!, after.Workload!);
+        var limit = stage.Options.DowntimeMs;
+        stage.Check(
+            name,
+            second.Steps > first.Steps && second.LongestGapMs <= limit,
+            $"{Units.Count(second.Steps - first.Steps)} steps meanwhile, longest gap {Units.Time(second.LongestGapMs)} of "
+            + $"{Units.Time(limit)}{(first.LongestGapMs > limit ? $"; it was {Units.Time(first.LongestGapMs)} before" : "")}");
+    }
+}

@@ -1,0 +1,7 @@
+namespace Fabric.Cli.Output;
+
+internal enum OutputFormat
+{
+    Table,
+    Json,
+}

@@ -1,0 +1,106 @@
+using Akka.Actor;
+using Fabric.Vfio;
+using Fabric.Vfio.Core;
+using Fabric.Vfio.Dirty;
+using Fabric.Vfio.Migration;
+using Fabric.Vfio.Uapi;
+
+namespace Fabric.Devices;
+
+/// <summary>
+/// An open device for code that is not an actor: its requests as calls. Each ends within the deadline, with ETIMEDOUT when the device does
+/// not answer.
+/// </summary>
+public sealed class DeviceClient
+{
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
+
+    private readonly IActorRef front;
+
+    private DeviceClient(IActorRef front, SessionId session) => (this.front, Session) = (front, session);
+
+    public SessionId Session { get; }
+
+    /// <summary>Opens a device for a holder; the session ends with <paramref name="consumer"/>. Errors of <see cref="OpenDevice"/>.</summary>
+    public static async Task<VfioResult<DeviceClient>> OpenAsync(IActorRef front, string holder, IActorRef consumer)
+    {
+        var opened = await AskAsync<DeviceOpened>(front, new OpenDevice(holder, consumer)).ConfigureAwait(false);
+        return opened.IsOk ? new DeviceClient(front, opened.Value.Session) : opened.Error;
+    }
+
+    public Task<VfioResult> CloseAsync() => DoAsync(new CloseDevice(Session));
+
+    public Task<VfioResult> ResetAsync() => DoAsync(new ResetDevice(Session));
+
+    public Task<VfioResult> MapDmaAsync(ulong iova, IDmaMemory memory) => DoAsync(new MapDma(Session, iova, memory));
+
+    public Task<VfioResult> WriteAsync(int region, ulong offset, ReadOnlyMemory<byte> data) =>
+        DoAsync<RegionWritten>(new WriteRegion(Session, region, offset, data));
+
+    public async Task<VfioResult<ReadOnlyMemory<byte>>> ReadAsync(int region, ulong offset, int length)
+    {
+        var read = await AskAsync<RegionRead>(front, new ReadRegion(Session, region, offset, length)).ConfigureAwait(false);
+        return read.IsOk ? read.Value.Data : read.Error;
+    }
+
+    public async Task<VfioResult<RegionMapping>> MapAsync(int region)
+    {
+        var mapped = await AskAsync<RegionMapped>(front, new MapRegion(Session, region)).ConfigureAwait(false);
+        return mapped.IsOk ? mapped.Value.Mapping : mapped.Error;
+    }
+
+    public Task<VfioResult> SetTriggerAsync(IrqIndex index, IEventTarget? target) => DoAsync(new SetTrigger(Session, index, target));
+
+    public async Task<VfioResult<MigrationFlags>> GetMigrationFlagsAsync()
+    {
+        var read = await AskAsync<MigrationFlagsRead>(front, new GetMigrationFlags(Session)).ConfigureAwait(false);
+        return read.IsOk ? read.Value.Flags : read.Error;
+    }
+
+    /// <summary>The state reached, with the stream that the transition opened, if any. On failure the state may have advanced (MG-30).</summary>
+    public Task<VfioResult<MigrationStateSet>> SetMigrationStateAsync(MigrationState target) =>
+        AskAsync<MigrationStateSet>(front, new SetMigrationState(Session, target));
+
+    public async Task<VfioResult<MigrationState>> GetMigrationStateAsync()
+    {
+        var read = await AskAsync<MigrationStateRead>(front, new GetMigrationState(Session)).ConfigureAwait(false);
+        return read.IsOk ? read.Value.State : read.Error;
+    }
+
+    public Task<VfioResult> StartDmaLoggingAsync(ulong iova, ulong length) => DoAsync(new StartDmaLogging(Session, iova, length));
+
+    public Task<VfioResult> StopDmaLoggingAsync() => DoAsync(new StopDmaLogging(Session));
+
+    public async Task<VfioResult<DirtyBitmap>> ReportDmaLoggingAsync()
+    {
+        var reported = await AskAsync<DmaLoggingReported>(front, new ReportDmaLogging(Session)).ConfigureAwait(false);
+        return reported.IsOk ? reported.Value.Dirty : reported.Error;
+    }
+
+    private Task<VfioResult> DoAsync(DeviceRequest request) => DoAsync<DeviceDone>(request);
+
+    private async Task<VfioResult> DoAsync<T>(DeviceRequest request)
+        where T : DeviceReply
+    {
+        var done = await AskAsync<T>(front, request).ConfigureAwait(false);
+        return done.IsOk ? VfioResult.Ok : done.Error;
+    }
+
+    private static async Task<VfioResult<T>> AskAsync<T>(IActorRef front, DeviceRequest request)
+        where T : DeviceReply
+    {
+        try
+        {
+            return await front.Ask<DeviceReply>(request, Deadline).ConfigureAwait(false) switch
+            {
+                T reply => reply,
+                DeviceFailed failed => failed.Error,
+                var other => new VfioError(Errno.EIO, $"The device answered {request.GetType().Name} with {other.GetType().Name}; its driver is at fault."),
+            };
+        }
+        catch (AskTimeoutException)
+        {
+            return new VfioError(Errno.ETIMEDOUT, $"The device did not answer {request.GetType().Name} within {Deadline.TotalSeconds} s.");
+        }
+    }
+}

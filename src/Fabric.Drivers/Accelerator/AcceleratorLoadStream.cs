@@ -1,0 +1,148 @@
+using System.Buffers.Binary;
+using Fabric.Hardware.Specs.Accelerator;
+using Fabric.Vfio;
+using Fabric.Vfio.Migration;
+using Fabric.Vfio.Uapi;
+
+namespace Fabric.Drivers.Accelerator;
+
+/// <summary>
+/// The writable data fd (MG-23): takes the stream in any chunks, checks the header before anything else, and puts state where it belongs as it
+/// comes. <see cref="Finish"/> is RESUMING to STOP: its success is the only proof that all of the state was accepted.
+/// </summary>
+internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigrationStream
+{
+    private readonly Lock gate = new();
+    private readonly byte[] head = new byte[AcceleratorStreamFormat.HeadBytes];
+    private readonly byte[] small = new byte[Math.Max(AcceleratorStreamFormat.HeaderBytes, AcceleratorMigration.ContextBytes)];
+    private int headFilled;
+    private int smallFilled;
+    private RecordKind kind;
+    private int length;
+    private int left;
+    private ulong offset;
+    private bool headerSeen;
+    private bool contextSeen;
+    private bool endSeen;
+    private bool disabled;
+    private VfioError broken;
+
+    /// <summary>Whether the whole of a state was accepted. Errors: EINVAL for one that was cut short, or what a write was refused with.</summary>
+    public VfioResult Finish()
+    {
+        lock (gate)
+        {
+            disabled = true;
+            if (broken.Errno != Errno.None)
+                return broken;
+            return endSeen
+                ? device.WriteContext(small.AsSpan(0, AcceleratorMigration.ContextBytes))
+                : VfioResult.Fail(Errno.EINVAL, "The migration stream ended before the device state was complete; send it again from the start.");
+        }
+    }
+
+    public void Disable()
+    {
+        lock (gate)
+            disabled = true;
+    }
+
+    public VfioResult<int> Read(Span<byte> destination) => new VfioError(Errno.EINVAL, "This stream loads; it is written, not read.");
+
+    public VfioResult<PrecopyInfo> GetPrecopyInfo() => new VfioError(Errno.EINVAL, "PRECOPY_INFO is for a stream that saves.");
+
+    public VfioResult Write(ReadOnlySpan<byte> source)
+    {
+        lock (gate)
+        {
+            if (disabled)
+                return VfioResult.Fail(Errno.ENODEV, "The migration stream is closed: the device left RESUMING.");
+            if (broken.Errno != Errno.None)
+                return broken;
+            while (!source.IsEmpty && broken.Errno == Errno.None)
+                source = source[Take(source)..];
+            return broken;
+        }
+    }
+
+    private int Take(ReadOnlySpan<byte> source)
+    {
+        if (left == 0)
+            return TakeHead(source);
+        var part = Math.Min(left, source.Length);
+        if (kind == RecordKind.Blocks)
+        {
+            broken = device.WriteState(offset, source[..part]).Error;
+            offset += (ulong)part;
+        }
+        else
+        {
+            source[..part].CopyTo(small.AsSpan(smallFilled));
+            smallFilled += part;
+        }
+
+        left -= part;
+        if (left == 0)
+            EndRecord();
+        return part;
+    }
+
+    private int TakeHead(ReadOnlySpan<byte> source)
+    {
+        var part = Math.Min(head.Length - headFilled, source.Length);
+        source[..part].CopyTo(head.AsSpan(headFilled));
+        headFilled += part;
+        if (headFilled < head.Length)
+            return part;
+        headFilled = smallFilled = 0;
+        (kind, length, offset) = AcceleratorStreamFormat.ReadHead(head);
+        broken = CheckHead();
+        left = broken.Errno == Errno.None ? length : 0;
+        if (kind == RecordKind.End && broken.Errno == Errno.None)
+            endSeen = true;
+        return part;
+    }
+
+    private VfioError CheckHead() => kind switch
+    {
+        _ when endSeen => Refused("The migration stream goes on after its end."),
+        RecordKind.Header when !headerSeen && length == AcceleratorStreamFormat.HeaderBytes => default,
+        _ when !headerSeen => Refused("The migration stream does not start with an accelerator's header; it is another device's."),
+        RecordKind.Blocks when !contextSeen && length is > 0 and <= AcceleratorStreamFormat.MaxRunBytes &&
+                               offset <= device.StateBytes && (ulong)length <= device.StateBytes - offset => default,
+        RecordKind.Blocks => Refused("The migration stream holds blocks that this device has no place for."),
+        RecordKind.Context when !contextSeen && length == AcceleratorMigration.ContextBytes => default,
+        RecordKind.End when contextSeen && length == 0 => default,
+        _ => Refused("The migration stream is damaged: a record of a kind or length that cannot stand here."),
+    };
+
+    private void EndRecord()
+    {
+        switch (kind)
+        {
+            case RecordKind.Header:
+                headerSeen = true;
+                broken = CheckHeader();
+                break;
+            case RecordKind.Context:
+                contextSeen = true;
+                break;
+            case RecordKind.Blocks:
+            case RecordKind.End:
+                break;
+        }
+    }
+
+    private VfioError CheckHeader()
+    {
+        if (BinaryPrimitives.ReadUInt64LittleEndian(small) != AcceleratorStreamFormat.Magic)
+            return Refused("The migration stream does not start with an accelerator's header; it is another device's.");
+        if (BinaryPrimitives.ReadUInt32LittleEndian(small.AsSpan(8)) != AcceleratorStreamFormat.Version)
+            return Refused("The migration stream is of another version of the accelerator's driver; run the same version on both hosts.");
+        if (BinaryPrimitives.ReadUInt64LittleEndian(small.AsSpan(16)) != device.StateBytes)
+            return Refused("The migration stream is of an accelerator with another size of device state; choose a target of the same size.");
+        return default;
+    }
+
+    private static VfioError Refused(string sentence) => new(Errno.EINVAL, sentence);
+}

@@ -1,0 +1,176 @@
+using Fabric.Hardware.Specs.Accelerator;
+using Fabric.Vfio;
+using Fabric.Vfio.Dirty;
+using Fabric.Vfio.Migration;
+using Fabric.Vfio.Uapi;
+
+namespace Fabric.Drivers.Accelerator;
+
+/// <summary>
+/// The readable data fd (MG-20, MG-22): the header, every block once, then blocks that changed, and after the device stopped the rest, the
+/// context and the end. The reader's thread takes from the device itself, by the mapping; the driver's mailbox only switches it.
+/// </summary>
+internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigrationStream
+{
+    private readonly Lock gate = new();
+    private readonly DirtyBitmap blocks = new(0, device.StateBytes, AcceleratorState.BlockBytes);
+    private Phase phase = Phase.Header;
+    private bool stopped;
+    private bool disabled;
+    private long initialLeft = (long)device.StateBytes;
+
+    // The record under way: its head and small payload here, or a run of state read as it goes out.
+    private readonly byte[] staged = new byte[AcceleratorStreamFormat.HeadBytes + AcceleratorMigration.ContextBytes];
+    private int stagedFrom;
+    private int stagedTo;
+    private ulong runAt;
+    private ulong runLeft;
+
+    private enum Phase
+    {
+        Header,
+        Blocks,
+        Context,
+        End,
+        Done,
+    }
+
+    /// <summary>The device has stopped: what is left now is all (PRE_COPY* to STOP_COPY).</summary>
+    public void Stop()
+    {
+        lock (gate)
+            stopped = true;
+    }
+
+    /// <summary>The state left the saving group, or the device was reset (MG-21).</summary>
+    public void Disable()
+    {
+        lock (gate)
+            disabled = true;
+    }
+
+    public VfioResult<int> Read(Span<byte> destination)
+    {
+        lock (gate)
+        {
+            if (disabled)
+                return Disabled;
+            var read = 0;
+            while (read < destination.Length)
+            {
+                var rest = destination[read..];
+                if (stagedFrom < stagedTo)
+                {
+                    var part = Math.Min(rest.Length, stagedTo - stagedFrom);
+                    staged.AsSpan(stagedFrom, part).CopyTo(rest);
+                    stagedFrom += part;
+                    read += part;
+                }
+                else if (runLeft > 0)
+                {
+                    var part = (int)Math.Min((ulong)rest.Length, runLeft);
+                    var taken = device.ReadState(runAt, rest[..part]);
+                    if (!taken.IsOk)
+                        return taken.Error;
+                    runAt += (ulong)part;
+                    runLeft -= (ulong)part;
+                    initialLeft -= Math.Min(initialLeft, part);
+                    read += part;
+                }
+                else if (StageNext() is { Errno: not Errno.None } failed)
+                {
+                    return failed;
+                }
+                else if (stagedFrom == stagedTo)
+                {
+                    break;
+                }
+            }
+
+            if (read == 0 && !stopped)
+                return new VfioError(Errno.ENOMSG, "Nothing more to read for now; read again later, or stop the device.");
+            return read;
+        }
+    }
+
+    public VfioResult Write(ReadOnlySpan<byte> source) => VfioResult.Fail(Errno.EINVAL, "This stream saves; it is read, not written.");
+
+    public VfioResult<PrecopyInfo> GetPrecopyInfo()
+    {
+        lock (gate)
+        {
+            if (disabled)
+                return Disabled;
+            if (stopped)
+                return new VfioError(Errno.EINVAL, "PRECOPY_INFO is for PRE_COPY; the device has stopped.");
+            var taken = device.TakeStateLog(blocks);
+            if (!taken.IsOk)
+                return taken.Error;
+            var dirty = (blocks.DirtyPages * AcceleratorState.BlockBytes) + (long)runLeft;
+            return new PrecopyInfo((ulong)initialLeft, (ulong)Math.Max(0, dirty - initialLeft));
+        }
+    }
+
+    private static VfioError Disabled => new(Errno.ENODEV, "The migration stream is closed: the device left the state that opened it.");
+
+    private VfioError StageNext()
+    {
+        switch (phase)
+        {
+            case Phase.Header:
+                AcceleratorStreamFormat.WriteHead(staged, RecordKind.Header, AcceleratorStreamFormat.HeaderBytes, 0);
+                AcceleratorStreamFormat.WriteHeader(staged.AsSpan(AcceleratorStreamFormat.HeadBytes), device.StateBytes);
+                Staged(AcceleratorStreamFormat.HeaderBytes);
+                phase = Phase.Blocks;
+                break;
+            case Phase.Blocks when StageRun(out var failed):
+                return failed;
+            case Phase.Blocks when stopped:
+                phase = Phase.Context;
+                return StageNext();
+            case Phase.Blocks:
+                break;
+            case Phase.Context:
+                var context = staged.AsSpan(AcceleratorStreamFormat.HeadBytes, AcceleratorMigration.ContextBytes);
+                var read = device.ReadContext(context);
+                if (!read.IsOk)
+                    return read.Error;
+                AcceleratorStreamFormat.WriteHead(staged, RecordKind.Context, AcceleratorMigration.ContextBytes, 0);
+                Staged(AcceleratorMigration.ContextBytes);
+                phase = Phase.End;
+                break;
+            case Phase.End:
+                AcceleratorStreamFormat.WriteHead(staged, RecordKind.End, 0, 0);
+                Staged(0);
+                phase = Phase.Done;
+                break;
+            case Phase.Done:
+                break;
+        }
+
+        return default;
+    }
+
+    /// <summary>Stages the next run of changed blocks. False when there is none.</summary>
+    private bool StageRun(out VfioError failed)
+    {
+        failed = default;
+        if (blocks.DirtyPages == 0)
+        {
+            failed = device.TakeStateLog(blocks).Error;
+            if (failed.Errno != Errno.None)
+                return true;
+        }
+
+        if (blocks.DirtyPages == 0)
+            return false;
+        var run = blocks.Runs.First();
+        (runAt, runLeft) = (run.Iova, Math.Min(run.Length, AcceleratorStreamFormat.MaxRunBytes));
+        blocks.Clear(runAt, runLeft);
+        AcceleratorStreamFormat.WriteHead(staged, RecordKind.Blocks, (int)runLeft, runAt);
+        Staged(0);
+        return true;
+    }
+
+    private void Staged(int payload) => (stagedFrom, stagedTo) = (0, AcceleratorStreamFormat.HeadBytes + payload);
+}

@@ -1,0 +1,15 @@
+namespace Fabric.Migration.DataPlane;
+
+/// <summary>A stream between two hosts ended before it was complete. The message is a sentence that can be shown and journaled.</summary>
+public sealed class DataPlaneException : Exception
+{
+    public DataPlaneException(string message)
+        : base(message)
+    {
+    }
+
+    public DataPlaneException(string message, Exception? innerException)
+        : base(message, innerException)
+    {
+    }
+}

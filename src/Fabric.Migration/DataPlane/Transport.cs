@@ -1,0 +1,83 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+
+namespace Fabric.Migration.DataPlane;
+
+/// <summary>Opens both ends of a connection: socket options and TLS, nothing of the protocol.</summary>
+internal static class Transport
+{
+    /// <exception cref="DataPlaneException">Refused, not connected in <see cref="DataPlaneOptions.IoTimeout"/>, or TLS failed.</exception>
+    public static async Task<Stream> ConnectAsync(EndPoint endPoint, DataPlaneOptions options, CancellationToken cancellationToken)
+    {
+        using var deadline = new CancellationTokenSource(options.IoTimeout, options.Time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            Tune(socket, options);
+            await socket.ConnectAsync(endPoint, either.Token);
+            var stream = new NetworkStream(socket, ownsSocket: true);
+            return options.ClientTls is { } tls
+                ? await SecureAsync(stream, secured => secured.AuthenticateAsClientAsync(tls, either.Token))
+                : stream;
+        }
+        catch (Exception e)
+        {
+            socket.Dispose();
+            if (e is OperationCanceledException && !cancellationToken.IsCancellationRequested)
+            {
+                throw new DataPlaneException(FormattableString.Invariant(
+                    $"No connection to {endPoint} within {options.IoTimeout.TotalSeconds:0.###} seconds."));
+            }
+
+            if (e is SocketException or IOException or AuthenticationException)
+                throw new DataPlaneException($"No connection to {endPoint}: {e.Message.TrimEnd('.')}.", e);
+            throw;
+        }
+    }
+
+    /// <summary>The stream of an accepted socket; closes the socket if it throws.</summary>
+    public static async Task<Stream> AcceptAsync(Socket socket, DataPlaneOptions options, CancellationToken cancellationToken)
+    {
+        try
+        {
+            Tune(socket, options);
+            var stream = new NetworkStream(socket, ownsSocket: true);
+            return options.ServerTls is { } tls
+                ? await SecureAsync(stream, secured => secured.AuthenticateAsServerAsync(tls, cancellationToken))
+                : stream;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private static async Task<Stream> SecureAsync(Stream plain, Func<SslStream, Task> authenticate)
+    {
+        var secured = new SslStream(plain);
+        try
+        {
+            await authenticate(secured);
+            return secured;
+        }
+        catch
+        {
+            await secured.DisposeAsync();
+            throw;
+        }
+    }
+
+    private static void Tune(Socket socket, DataPlaneOptions options)
+    {
+        // Frames are gathered before they are sent; what is sent should leave.
+        socket.NoDelay = true;
+        if (options.SocketBufferBytes == 0)
+            return;
+        socket.SendBufferSize = options.SocketBufferBytes;
+        socket.ReceiveBufferSize = options.SocketBufferBytes;
+    }
+}

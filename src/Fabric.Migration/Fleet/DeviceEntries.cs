@@ -1,0 +1,24 @@
+using System.Globalization;
+using Fabric.Devices;
+
+namespace Fabric.Migration.Fleet;
+
+/// <summary>Devices as the fabric shows them, from what their host knows.</summary>
+public static class DeviceEntries
+{
+    public static DeviceEntry Of(DeviceStatus status) => new(
+        status.Address.ToString(),
+        status.Ids.ToString(),
+        status.Model,
+        status.Physical,
+        status.Driver,
+        status.State.ToString().ToLower(CultureInfo.InvariantCulture),
+        status.Health.ToString(),
+        status.Migration is null ? null : MigrationWords.Of(status.Migration.Value),
+        status.Holder?.StartsWith("claim ", StringComparison.Ordinal) == true ? status.Holder["claim ".Length..] : null,
+        status.StateBytes,
+        status.IommuGroup,
+        status.PhysicalFunction?.ToString(),
+        [.. status.ResetMethods],
+        [.. status.History.Select(entry => new DeviceHistoryLine(entry.Time, entry.Kind, entry.Message))]);
+}

@@ -1,0 +1,64 @@
+using Akka.Actor;
+using Akka.Cluster;
+
+namespace Fabric.Migration.Fleet;
+
+/// <summary>
+/// The nodes of the fabric as the cluster knows them. A node's name and journal travel as roles of its membership, so that who is who is
+/// known as soon as, and no longer than, it is a member.
+/// </summary>
+public sealed class FabricMembers(ActorSystem system)
+{
+    public const string ControlRole = "control";
+    public const string HostRole = "host";
+    private const string NamePrefix = "name:";
+    private const string JournalPrefix = "journal:";
+
+    private readonly Cluster cluster = Cluster.Get(system);
+
+    /// <summary>Name of this node.</summary>
+    public string Self => NameOf(cluster.SelfMember);
+
+    /// <summary>The roles by which a node joins.</summary>
+    public static string[] RolesOf(string name, IEnumerable<string> roles, string? journal) =>
+        [.. roles, NamePrefix + name, .. journal is null ? Array.Empty<string>() : [JournalPrefix + journal]];
+
+    public static string NameOf(Member member) =>
+        member?.Roles.FirstOrDefault(role => role.StartsWith(NamePrefix, StringComparison.Ordinal))?[NamePrefix.Length..] ?? "unnamed";
+
+    /// <summary>What a control node's journal is on, such as <c>sqlite</c>.</summary>
+    public static string? JournalOf(Member member) =>
+        member?.Roles.FirstOrDefault(role => role.StartsWith(JournalPrefix, StringComparison.Ordinal))?[JournalPrefix.Length..];
+
+    /// <summary>Members that take part: up, or leaving.</summary>
+    public IEnumerable<Member> Present => cluster.State.Members.Where(member => member.Status is MemberStatus.Up or MemberStatus.WeaklyUp or MemberStatus.Leaving);
+
+    public IEnumerable<Member> Hosts => Present.Where(member => member.HasRole(HostRole));
+
+    public IEnumerable<Member> Controls => Present.Where(member => member.HasRole(ControlRole));
+
+    public bool IsReachable(Member member) => !cluster.State.Unreachable.Contains(member);
+
+    /// <summary>A host by its name: the one that answers, should an earlier life of it not be removed yet.</summary>
+    public Member? Host(string name) => Hosts.Where(member => NameOf(member) == name).OrderByDescending(IsReachable).FirstOrDefault();
+
+    /// <summary>Another node that answers and has this node's name.</summary>
+    public Member? Namesake => Present.FirstOrDefault(member =>
+        NameOf(member) == Self && !member.UniqueAddress.Equals(cluster.SelfMember.UniqueAddress) && IsReachable(member));
+
+    /// <summary>The gateway of a host.</summary>
+    public ActorSelection GatewayOf(Member host) => At(host, HostGateway.Name);
+
+    /// <summary>Tells every control node's fleet.</summary>
+    public void TellControls(object message)
+    {
+        foreach (var control in Controls)
+            At(control, FleetActor.Name).Tell(message);
+    }
+
+    public ActorSelection At(Member member, string name)
+    {
+        ArgumentNullException.ThrowIfNull(member);
+        return system.ActorSelection(new RootActorPath(member.Address) / "user" / name);
+    }
+}

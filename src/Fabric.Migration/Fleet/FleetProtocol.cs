@@ -1,0 +1,53 @@
+using Fabric.Migration.Claims;
+using Fabric.Migration.Wire;
+
+namespace Fabric.Migration.Fleet;
+
+/// <summary>One host's devices, told by its gateway to every control node: at once when something changed, and every few seconds.</summary>
+/// <param name="Api">Base address of the host's own HTTP API.</param>
+public sealed record HostInventory(string Host, string Api, string Version, DeviceEntry[] Devices) : IWireMessage;
+
+/// <summary>A device as the fabric shows it; words as in the HTTP API.</summary>
+/// <param name="Claim">The claim that holds it.</param>
+public sealed record DeviceEntry(
+    string Address,
+    string Ids,
+    string? Model,
+    bool Physical,
+    string? Driver,
+    string State,
+    string Health,
+    string? MigrationState,
+    string? Claim,
+    long? StateBytes,
+    int? IommuGroup,
+    string? PhysicalFunction,
+    string[] ResetMethods,
+    DeviceHistoryLine[] History) : IWireMessage;
+
+public sealed record DeviceHistoryLine(DateTimeOffset Time, string Kind, string Message) : IWireMessage;
+
+/// <summary>Asks a control node for the hosts it knows. Answered with <see cref="FleetDescribed"/>.</summary>
+public sealed record DescribeFleet : IWireMessage;
+
+public sealed record FleetDescribed(FleetHost[] Hosts, ClaimView[] Claims) : IWireMessage;
+
+/// <param name="State"><c>up</c>, <c>unreachable</c> or <c>down</c>.</param>
+/// <param name="Address">Cluster address, <c>ip:port</c>.</param>
+public sealed record FleetHost(string Name, string State, string Address, HostInventory? Inventory) : IWireMessage;
+
+/// <summary>A claim changed; told to every control node.</summary>
+public sealed record ClaimChanged(ClaimView Claim) : IWireMessage;
+
+/// <summary>Something worth telling people happened; told to every control node.</summary>
+/// <param name="Kind">Such as <c>migration.committed</c>.</param>
+/// <param name="Subject">A claim, migration, host or device id.</param>
+public sealed record FabricEvent(DateTimeOffset Time, string Kind, string Subject, string Node, string Message) : IWireMessage;
+
+/// <summary>Makes an emulated function of a host fail. Answered with <see cref="ErrorInjected"/> or <see cref="InjectionFailed"/>.</summary>
+public sealed record InjectError(string Device, string Severity) : IWireMessage;
+
+/// <param name="Outcome"><c>recovered</c>, <c>failed</c> or <c>logged</c>.</param>
+public sealed record ErrorInjected(string Device, string Severity, string Outcome, double Ms, string[] Steps) : IWireMessage;
+
+public sealed record InjectionFailed(string Sentence) : IWireMessage;

@@ -1,0 +1,135 @@
+using System.Runtime.CompilerServices;
+using System.Threading.Channels;
+using Akka.Actor;
+using Fabric.Devices;
+using Fabric.Migration.Claims;
+using Fabric.Migration.Fleet;
+using Fabric.Node.Configuration;
+using Fabric.Node.Hosting;
+
+namespace Fabric.Node.Api;
+
+/// <summary>The API's way to claims and fleet, from any daemon. Every question has a deadline; what failed is an <see cref="IResult"/>.</summary>
+internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, FabricSettings settings, ApiAddress api, JournalProbe journal)
+{
+    /// <summary>Claims look at other hosts before they answer.</summary>
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(15);
+
+    private static readonly TimeSpan FleetDeadline = TimeSpan.FromSeconds(3);
+
+    private static readonly TimeSpan LongDeadline = TimeSpan.FromSeconds(150);
+
+    public async Task<IResult> AskClaimAsync(IClaimMessage message, Func<object, IResult?> map)
+    {
+        if (presence.Current?.Claims is not { } claims)
+            return NotJoined();
+
+        // A claim that is new needs more than its own actor: sharding would hold it back until it can remember it, and create it later.
+        if (message is CreateClaim && await journal.ProblemAsync() is { } problem)
+            return Problems.JournalUnavailable($"Claim {message.ClaimId}: the journal could not be written ({problem}); nothing was changed. Free its disk or bring back its server, and ask again.");
+        try
+        {
+            var reply = await claims.Ask<object>(message, message is VerifyClaim ? LongDeadline : Deadline);
+            return reply is ClaimRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected(reply);
+        }
+        catch (AskTimeoutException)
+        {
+            return await journal.ProblemAsync() is { } cause
+                ? Problems.JournalUnavailable($"Claim {message.ClaimId} did not answer, and the journal cannot be written ({cause}). Free its disk or bring back its server, and look at the claim before asking again.")
+                : Problems.Timeout($"Claim {message.ClaimId} did not answer in time; its control node may be starting or lost. Nothing is known of what became of the request: look at the claim before asking again.");
+        }
+        catch (TaskCanceledException)
+        {
+            return NotJoined();
+        }
+    }
+
+    /// <summary>The fabric as a control node knows it; what this host knows of itself where no control node answers.</summary>
+    public async Task<IResult> AskFleetAsync(Func<FleetDescribed, IResult> map)
+    {
+        if (presence.Current is { Claims: not null } membership && membership.Members.Controls.FirstOrDefault(membership.Members.IsReachable) is { } control)
+        {
+            try
+            {
+                return map(await membership.Members.At(control, FleetActor.Name).Ask<FleetDescribed>(new DescribeFleet(), FleetDeadline));
+            }
+            catch (Exception lost) when (lost is AskTimeoutException or TaskCanceledException)
+            {
+                // It died a moment ago, and the cluster has not noticed yet: as if it were not there.
+            }
+        }
+
+        return host.System is null
+            ? Problems.NotJoined("No control node of the fabric answers; start one. Devices go on meanwhile.")
+            : map(await DescribeSelfAsync(host.System));
+    }
+
+    private async Task<FleetDescribed> DescribeSelfAsync(HostSystem self)
+    {
+        var devices = await self.Devices.Ask<DeviceList>(ListDevices.Instance, Deadline);
+        var inventory = new HostInventory(
+            settings.Node.Name, await api.WhenListening, ClusterNode.Version, [.. devices.Devices.Select(DeviceEntries.Of)]);
+        return new FleetDescribed([new FleetHost(settings.Node.Name, "up", presence.Current?.Address is { } at ? $"{at.Host}:{at.Port}" : "", inventory)], []);
+    }
+
+    public async Task<IResult> AskHostAsync(string hostName, IWireAsk ask)
+    {
+        if (presence.Current is not { Claims: not null } membership)
+            return NotJoined();
+        if (membership.Members.Host(hostName) is not { } host)
+            return Problems.NotFound($"There is no host {hostName} in the fabric; list the hosts.");
+        try
+        {
+            return ask.Map(await membership.Members.GatewayOf(host).Ask<object>(ask.Message, LongDeadline)) ?? Problems.Timeout($"{hostName} gave an answer that does not belong to the question.");
+        }
+        catch (AskTimeoutException)
+        {
+            return Problems.Timeout($"{hostName} did not answer in time; look at its daemon.");
+        }
+        catch (TaskCanceledException)
+        {
+            return NotJoined();
+        }
+    }
+
+    /// <summary>Events as they come, until the caller goes or the membership ends.</summary>
+    public static async IAsyncEnumerable<NumberedEvent> FollowAsync(Membership membership, long afterId, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var channel = Channel.CreateBounded<NumberedEvent>(new BoundedChannelOptions(1000) { FullMode = BoundedChannelFullMode.DropOldest });
+        var follower = membership.System.ActorOf(Props.Create(() => new Follower(channel.Writer)));
+        membership.System.ActorSelection($"/user/{FleetActor.Name}").Tell(new FollowEvents(follower, afterId), ActorRefs.NoSender);
+        try
+        {
+            await foreach (var happened in channel.Reader.ReadAllAsync(cancellation))
+                yield return happened;
+        }
+        finally
+        {
+            membership.System.Stop(follower);
+        }
+    }
+
+    private static IResult NotJoined() => Problems.NotJoined("This daemon is not part of a fabric at the moment; wait for it to join, or look at its log.");
+
+    private static IResult Unexpected(object reply) =>
+        Problems.Of(StatusCodes.Status500InternalServerError, "Unexpected answer", "internal", $"The claim answered with {reply.GetType().Name}.");
+
+    private sealed class Follower(ChannelWriter<NumberedEvent> events) : UntypedActor
+    {
+        protected override void OnReceive(object message)
+        {
+            if (message is NumberedEvent numbered)
+                events.TryWrite(numbered);
+        }
+
+        protected override void PostStop() => events.TryComplete();
+    }
+}
+
+/// <summary>A question to a host, and what its answers mean.</summary>
+internal interface IWireAsk
+{
+    object Message { get; }
+
+    IResult? Map(object reply);
+}

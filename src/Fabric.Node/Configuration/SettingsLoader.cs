@@ -1,0 +1,112 @@
+using System.Net;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Fabric.Hardware.Specs.Accelerator;
+
+namespace Fabric.Node.Configuration;
+
+/// <summary>The configuration is wrong; the message names the setting, the cause and the remedy.</summary>
+internal sealed class SettingsException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>
+/// Reads a daemon's settings: a JSON file (comments allowed), then <c>FABRIC__</c> environment variables, then <c>--section:key value</c>
+/// arguments, the later winning. A key that means nothing is an error, not a silence.
+/// </summary>
+internal static partial class SettingsLoader
+{
+    public static FabricSettings Load(string? file, string[] overrides)
+    {
+        CheckArguments(overrides);
+        var given = Read(file, overrides);
+        SettingsShape.Check(given, typeof(FabricSettings));
+        var settings = given.Get<FabricSettings>() ?? new FabricSettings();
+        if (settings.Node.Name.Length == 0)
+            settings = settings with { Node = settings.Node with { Name = Environment.MachineName.ToLowerInvariant() } };
+        Check(settings);
+        return settings;
+    }
+
+    /// <summary>What the command-line provider would pass over in silence, or fail on without a word that helps.</summary>
+    private static void CheckArguments(string[] arguments)
+    {
+        for (var i = 0; i < arguments.Length; i++)
+        {
+            var argument = arguments[i];
+            Require(argument.StartsWith("--", StringComparison.Ordinal), $"'{argument}' is not a setting; write --section:key=value.");
+            if (!argument.Contains('=', StringComparison.Ordinal))
+                Require(++i < arguments.Length, $"{argument} has no value; write --section:key=value.");
+        }
+    }
+
+    private static IConfigurationRoot Read(string? file, string[] overrides)
+    {
+        var builder = new ConfigurationBuilder();
+        if (file is null)
+            return builder.AddEnvironmentVariables("FABRIC__").AddCommandLine(overrides).Build();
+        if (!File.Exists(file))
+            throw new SettingsException($"There is no configuration file {file}; give --config the path of one, cluster-config/ has examples.");
+        try
+        {
+            using var stream = File.OpenRead(file);
+            return builder.AddJsonStream(stream).AddEnvironmentVariables("FABRIC__").AddCommandLine(overrides).Build();
+        }
+        catch (Exception malformed) when (malformed is JsonException or FormatException)
+        {
+            throw new SettingsException($"The configuration file {file} could not be read as JSON: {malformed.Message}", malformed);
+        }
+    }
+
+    private static void Check(FabricSettings settings)
+    {
+        Require(Name().IsMatch(settings.Node.Name), $"node.name '{settings.Node.Name}' must be lowercase letters, digits and dashes, at most 63.");
+        Require(settings.Node.Roles.Length > 0, "node.roles is empty; give 'control', 'host' or both.");
+        foreach (var role in settings.Node.Roles)
+            Require(role is "control" or "host", $"node.roles has '{role}'; there are 'control' and 'host'.");
+
+        Require(settings.Node.DataDirectory.Length > 0, "node.dataDirectory is empty; name a folder.");
+        CheckAddress("cluster.address", settings.Cluster.Address);
+        CheckAddress("dataPlane.address", settings.DataPlane.Address);
+        CheckPort("cluster.port", settings.Cluster.Port);
+        CheckPort("dataPlane.port", settings.DataPlane.Port);
+        foreach (var seed in settings.Cluster.Seeds)
+        {
+            // Compared with how it is printed: "1:2" would be read as 0.0.0.1:2.
+            Require(IPEndPoint.TryParse(seed, out var point) && point.Port != 0 && point.ToString() == seed, $"cluster.seeds has '{seed}'; write ip:port.");
+            Require(IPAddress.IsLoopback(point!.Address), $"cluster.seeds has '{seed}', which is not loopback; {NotEncrypted}");
+        }
+
+        Require(settings.IsControl || settings.Cluster.Seeds.Length > 0, "cluster.seeds is empty; a host needs the address of at least one control node.");
+
+        Require(
+            Uri.TryCreate(settings.Api.Url, UriKind.Absolute, out var url) && url.Scheme == Uri.UriSchemeHttp && IPAddress.TryParse(url.Host.Trim('[', ']'), out _) && url is { PathAndQuery: "/", Fragment: "", UserInfo: "" },
+            $"api.url '{settings.Api.Url}' must be http://ip:port.");
+        Require(IPAddress.IsLoopback(IPAddress.Parse(url!.Host.Trim('[', ']'))), $"api.url '{settings.Api.Url}' is not loopback, and the API has no authentication yet; put a proxy that has before it.");
+
+        var emulated = settings.Hardware.Emulated;
+        Require(emulated.Accelerators is >= 0 and <= 16, "hardware.emulated.accelerators must be 0 to 16.");
+        Require(emulated.FunctionsPerAccelerator is >= 0 and <= 7, "hardware.emulated.functionsPerAccelerator must be 0 to 7.");
+        Require(
+            emulated.StateBytes > 0 && emulated.StateBytes % AcceleratorState.Granule == 0 && emulated.StateBytes <= 32L << 30,
+            $"hardware.emulated.stateSize '{emulated.StateSize}' must be a multiple of {AcceleratorState.Granule / 1024}KiB, at most 32GiB, such as 64MiB.");
+    }
+
+    private const string NotEncrypted = "connections between nodes are not encrypted yet, so other addresses are refused.";
+
+    /// <summary>Without TLS nothing is bound but loopback.</summary>
+    private static void CheckAddress(string setting, string address)
+    {
+        Require(IPAddress.TryParse(address, out var ip), $"{setting} '{address}' is not an IP address.");
+        Require(IPAddress.IsLoopback(ip!), $"{setting} '{address}' is not loopback; {NotEncrypted}");
+    }
+
+    private static void CheckPort(string setting, int port) => Require(port is >= 0 and <= 65535, $"{setting} {port} is not a port.");
+
+    private static void Require(bool holds, string sentence)
+    {
+        if (!holds)
+            throw new SettingsException(sentence);
+    }
+
+    [GeneratedRegex(@"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")]
+    private static partial Regex Name();
+}

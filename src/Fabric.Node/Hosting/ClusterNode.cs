@@ -1,0 +1,89 @@
+using System.Reflection;
+using Fabric.Migration.Wire;
+using Fabric.Node.Configuration;
+
+namespace Fabric.Node.Hosting;
+
+/// <summary>What this daemon is part of at the moment.</summary>
+internal sealed class FabricPresence
+{
+    private volatile Membership? membership;
+
+    /// <summary>Null while the node is between two memberships.</summary>
+    public Membership? Current
+    {
+        get => membership;
+        set => membership = value;
+    }
+
+    /// <summary>Completes when the first membership has its address.</summary>
+    public TaskCompletionSource<Membership> Bound { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+}
+
+/// <summary>Keeps the daemon a member: joins, waits for the membership to end, joins anew. Devices go on meanwhile.</summary>
+internal sealed class ClusterNode(
+    FabricSettings settings, FabricPresence presence, JournalOfNode journal, HostOfNode host, WireSetup wire, ApiAddress api,
+    ILoggerFactory loggers, TimeProvider time, IHostApplicationLifetime lifetime, ILogger<ClusterNode> log) : BackgroundService
+{
+    private static readonly TimeSpan RejoinPause = TimeSpan.FromMilliseconds(500);
+
+    public static string Version { get; } =
+        typeof(ClusterNode).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                var url = await api.WhenListening.WaitAsync(stoppingToken);
+                await using var membership = await Membership.BeginAsync(settings, journal.Sqlite?.ConnectionString, wire, loggers);
+                presence.Bound.TrySetResult(membership);
+                presence.Current = membership;
+                await membership.JoinAsync(settings, host.System, url, Version, time, stoppingToken);
+                await membership.Ended.WaitAsync(stoppingToken);
+                log.LogWarning("This node is out of the fabric; its devices go on, and it joins anew");
+            }
+            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (RefusedException refused)
+            {
+                log.LogCritical("{Sentence}", refused.Message);
+                await Console.Error.WriteLineAsync($"fabricd: {refused.Message}");
+                Environment.ExitCode = 1;
+                lifetime.StopApplication();
+                return;
+            }
+            finally
+            {
+                presence.Current = null;
+            }
+
+            await Task.Delay(RejoinPause, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+}
+
+/// <summary>The journal this node writes, if it is embedded.</summary>
+internal sealed record JournalOfNode(SqliteJournal? Sqlite) : IDisposable
+{
+    public void Dispose() => Sqlite?.Dispose();
+}
+
+/// <summary>The devices of this node, if it is a host.</summary>
+internal sealed record HostOfNode(HostSystem? System) : IAsyncDisposable
+{
+    public ValueTask DisposeAsync() => System?.DisposeAsync() ?? ValueTask.CompletedTask;
+}
+
+/// <summary>The address the API took, once it listens.</summary>
+internal sealed class ApiAddress
+{
+    private readonly TaskCompletionSource<string> listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Task<string> WhenListening => listening.Task;
+
+    public void Listening(string url) => listening.TrySetResult(url);
+}

@@ -1,0 +1,103 @@
+using System.Collections.Immutable;
+using System.Net;
+using System.Net.Sockets;
+using Akka.Actor;
+using Akka.Actor.Setup;
+using Akka.Configuration;
+using Akka.Hosting.Logging;
+using Fabric.Devices;
+using Fabric.Devices.Drivers;
+using Fabric.Drivers.Accelerator;
+using Fabric.Hardware.Emulated;
+using Fabric.Hardware.Emulated.Accelerator;
+using Fabric.Hardware.Linux;
+using Fabric.Migration.DataPlane;
+using Fabric.Migration.Hosts;
+using Fabric.Node.Configuration;
+using Fabric.Node.Consumers;
+
+namespace Fabric.Node.Hosting;
+
+/// <summary>
+/// The devices of this machine and what is claimed of them, in an actor system of their own: local, with no remoting and no cluster. It goes
+/// on while the cluster membership beside it ends and is joined anew, so that no trouble of the control plane stops a device.
+/// </summary>
+internal sealed class HostSystem : IAsyncDisposable
+{
+    private readonly EmulatedBus bus;
+
+    private HostSystem(EmulatedBus bus, DataPlaneListener listener, ActorSystem system, IActorRef devices, IActorRef attachments)
+    {
+        this.bus = bus;
+        Listener = listener;
+        System = system;
+        Devices = devices;
+        Attachments = attachments;
+    }
+
+    public DataPlaneListener Listener { get; }
+
+    public ActorSystem System { get; }
+
+    public IActorRef Devices { get; }
+
+    public IActorRef Attachments { get; }
+
+    public static HostSystem Start(FabricSettings settings, ILoggerFactory loggers, TimeProvider time)
+    {
+        var emulated = settings.Hardware.Emulated;
+        var bus = new EmulatedBus(new EmulatedBusOptions(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes), time);
+        var listener = Listen(settings.DataPlane, loggers);
+        var system = ActorSystem.Create("host", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(ConfigurationFactory.ParseString(AkkaLogging.Hocon))));
+        var devices = system.ActorOf(
+            HostActor.Props(new Fabric.Devices.HostOptions(
+                bus,
+                new DriverCatalog(AcceleratorDriver.Registration),
+                Inventory(settings.Hardware.Linux),
+                function => (function as AcceleratorVirtualFunction)?.StateBytes,
+                time)),
+            "host");
+        var attachments = system.ActorOf(
+            AttachmentsActor.Props(settings.Node.Name, devices, new AcceleratorGuestFactory(time), listener, time), "attachments");
+        return new HostSystem(bus, listener, system, devices, attachments);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await System.Terminate();
+        await Listener.DisposeAsync();
+        bus.Dispose();
+    }
+
+    private static DataPlaneListener Listen(DataPlaneSettings dataPlane, ILoggerFactory loggers)
+    {
+        var endPoint = new IPEndPoint(IPAddress.Parse(dataPlane.Address), dataPlane.Port);
+        try
+        {
+            return new DataPlaneListener(loggers.CreateLogger("DataPlane"), endPoint: endPoint);
+        }
+        catch (SocketException taken)
+        {
+            throw new IOException($"dataPlane.address and dataPlane.port, {endPoint}, cannot be listened on: {taken.Message}", taken);
+        }
+    }
+
+    /// <summary>The real functions of this machine: shown, and left alone.</summary>
+    private static ImmutableArray<DeviceStatus> Inventory(LinuxSettings linux) => !linux.Enabled
+        ? []
+        : [.. new SysfsInventory(linux.Sysfs).Enumerate().Select(function => new DeviceStatus(
+            function.Address,
+            function.Ids,
+            Model: null,
+            Physical: true,
+            function.DriverName,
+            DeviceState.Inventory,
+            DeviceHealth.Unknown,
+            Migration: null,
+            Holder: null,
+            StateBytes: null,
+            function.IommuGroup,
+            function.PhysicalFunction,
+            [.. function.ResetMethods],
+            History: []))];
+}

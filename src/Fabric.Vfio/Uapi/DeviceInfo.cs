@@ -1,0 +1,73 @@
+namespace Fabric.Vfio.Uapi;
+
+/// <summary>Region indexes of a PCI device (contract §2.3).</summary>
+public static class RegionIndex
+{
+    public const int Bar0 = 0;
+    public const int Bar5 = 5;
+    public const int Rom = 6;
+    public const int Config = 7;
+    public const int Vga = 8;
+
+    /// <summary>Regions every PCI device has, present or empty.</summary>
+    public const int Count = 9;
+}
+
+/// <summary>Interrupt indexes of a PCI device (contract §2.4).</summary>
+public enum IrqIndex
+{
+    Intx = 0,
+    Msi = 1,
+    Msix = 2,
+    Err = 3,
+    Req = 4,
+}
+
+[Flags]
+public enum DeviceFlags : uint
+{
+    None = 0,
+    Reset = 1,
+    Pci = 2,
+    Caps = 0x80,
+}
+
+[Flags]
+public enum RegionFlags : uint
+{
+    None = 0,
+    Read = 1,
+    Write = 2,
+    Mmap = 4,
+}
+
+[Flags]
+public enum IrqFlags : uint
+{
+    None = 0,
+    Eventfd = 1,
+    Maskable = 2,
+    AutoMasked = 4,
+    NoResize = 8,
+}
+
+/// <summary>GET_INFO (IO-10).</summary>
+public readonly record struct DeviceInfo(DeviceFlags Flags, int Regions, int Irqs);
+
+/// <summary>GET_REGION_INFO (contract §2.3). Size in bytes; offset is where the region starts in the device file (IO-20).</summary>
+public readonly record struct RegionInfo(int Index, RegionFlags Flags, ulong Size)
+{
+    public ulong Offset => (ulong)Index << 40;
+}
+
+/// <summary>GET_IRQ_INFO (contract §2.4).</summary>
+public readonly record struct IrqInfo(IrqIndex Index, IrqFlags Flags, int Count);
+
+/// <summary>PRECOPY_INFO (MG-25), in bytes: what is left of the start-up set, and what changed since.</summary>
+public readonly record struct PrecopyInfo(ulong InitialBytes, ulong DirtyBytes);
+
+/// <summary>What an eventfd is in the kernel: something a device's interrupt signals. Called from any thread; must not block.</summary>
+public interface IEventTarget
+{
+    void Signal();
+}

@@ -1,0 +1,128 @@
+using Fabric.Node.Api;
+
+namespace Fabric.Cluster.Tests.Processes;
+
+/// <summary>One control node and its hosts, as processes of this machine, in a temporary folder that goes with them.</summary>
+internal sealed class TestFabric : IAsyncDisposable
+{
+    private readonly Dictionary<string, Daemon> daemons = [];
+    private readonly string folder = Directory.CreateTempSubdirectory("fabric-test-").FullName;
+
+    private TestFabric()
+    {
+    }
+
+    public Daemon Control => daemons["control"];
+
+    public FabricHttp Http => Control.Http;
+
+    public Daemon this[string name] => daemons[name];
+
+    public string PathOf(string name) => Path.Combine(folder, name);
+
+    /// <param name="controlData">Where the control node keeps its journal, if not in the temporary folder.</param>
+    public static async Task<TestFabric> StartAsync(int hosts, string? controlData = null)
+    {
+        var fabric = new TestFabric();
+        try
+        {
+            var control = fabric.Launch(new DaemonSettings("control", "control", controlData ?? fabric.PathOf("control")));
+            // The hosts need its port, not its readiness.
+            await control.ListeningAsync();
+            foreach (var name in new[] { "host-a", "host-b", "host-c" }.Take(hosts))
+                fabric.Launch(new DaemonSettings(name, "host", fabric.PathOf(name), control.Endpoints.Cluster));
+            await Task.WhenAll(fabric.daemons.Values.Select(daemon => daemon.ReadyAsync()));
+            foreach (var name in fabric.daemons.Keys.Where(name => name != "control"))
+                await fabric.HostAsync(name, host => host is { State: "up", Free: DaemonSettings.VirtualFunctions }, "up with all its functions free");
+            return fabric;
+        }
+        catch
+        {
+            await fabric.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Starts one more daemon, or one of a name that has ended.</summary>
+    public Daemon Launch(DaemonSettings settings) => daemons[settings.Name] = Daemon.Start(settings);
+
+    /// <summary>A control node that was killed, on its data and its addresses, as a service manager would start it.</summary>
+    public async Task<Daemon> RestartAsync(string name)
+    {
+        var before = daemons[name];
+        await before.DisposeAsync();
+        var isControl = before.Settings.Role == "control";
+        return Launch(before.Settings with
+        {
+            ClusterPort = isControl ? int.Parse(before.Endpoints.Cluster.Split(':')[1]) : 0,
+            Api = isControl ? before.Endpoints.Api.TrimEnd('/') : before.Settings.Api,
+            Seeds = isControl ? [before.Endpoints.Cluster, .. daemons.Values.Where(daemon => daemon != before && daemon.IsUp).Select(daemon => daemon.Endpoints.Cluster)] : before.Settings.Seeds,
+        });
+    }
+
+    /// <summary>Runs <c>fabric</c> against the control node.</summary>
+    public Task<Ending> RunAsync(params string[] arguments) => RunAtAsync(Control, arguments);
+
+    public static async Task<Ending> RunAtAsync(Daemon daemon, params string[] arguments)
+    {
+        await using var process = Command(daemon, arguments);
+        return await process.EndAsync();
+    }
+
+    /// <summary>A <c>fabric</c> that goes on until it is ended.</summary>
+    public static RunningProcess Command(Daemon daemon, params string[] arguments) =>
+        RunningProcess.Start(Executables.Fabric, [.. arguments, "--server", daemon.Endpoints.Api]);
+
+    public async Task<ClaimResource> ClaimAsync(string id) => (await Http.GetAsync($"api/v1/claims/{id}")).As<ClaimResource>();
+
+    public async Task<ClaimResource> ClaimAsync(string id, Func<ClaimResource, bool> holds, string what) => (await Poll.UntilAsync(
+        $"claim {id} to be {what}",
+        () => Http.GetAsync($"api/v1/claims/{id}"),
+        reply => reply.Status == 200 && holds(reply.As<ClaimResource>()),
+        reply => $"{reply.Body}\n{Control.Tail}")).As<ClaimResource>();
+
+    public async Task<MigrationResource> MigrationAsync(string id, Func<MigrationResource, bool> holds, string what) => (await Poll.UntilAsync(
+        $"migration {id} to be {what}",
+        () => Http.GetAsync($"api/v1/migrations/{id}"),
+        reply => reply.Status == 200 && holds(reply.As<MigrationResource>()),
+        reply => $"{reply.Body}\n{Control.Tail}")).As<MigrationResource>();
+
+    public async Task<HostResource> HostAsync(string name, Func<HostResource, bool> holds, string what) => (await Poll.UntilAsync(
+        $"{name} to be {what}",
+        async () => (await Http.GetAsync("api/v1/hosts")).As<ListResource<HostResource>>().Items.FirstOrDefault(host => host.Name == name),
+        host => host is not null && holds(host)))!;
+
+    /// <summary>A claim that runs, with a megabyte of consumer memory: enough to be seen moving under a limit.</summary>
+    public async Task<ClaimResource> ClaimRunningAsync(string id, string host, int memoryMib = 1)
+    {
+        var reply = await Http.PostAsync("api/v1/claims", $$"""{"id":"{{id}}","host":"{{host}}","memory_mib":{{memoryMib}},"steps_per_second":2000}""");
+        Assert.True(reply.Status == 202, reply.ToString());
+        return await ClaimAsync(id, claim => claim is { Phase: "running", Workload.Steps: > 0 }, "running and working");
+    }
+
+    /// <summary>A migration that is held in its pre-copy by a limit: the first round alone takes about as many seconds as there are MiB of memory.</summary>
+    public async Task<MigrationResource> MigratingSlowlyAsync(string claim, string to, int mibPerSecond = 1)
+    {
+        var reply = await Http.PostAsync($"api/v1/claims/{claim}/migrations", $$"""{"to":"{{to}}","bandwidth_mib_s":{{mibPerSecond}}}""");
+        Assert.True(reply.Status == 202, reply.ToString());
+        return await MigrationAsync(reply.As<MigrationResource>().Id, migration => migration.Phase == "pre-copy", "in its pre-copy");
+    }
+
+    /// <summary>Gives back what a test has claimed, whatever became of it.</summary>
+    public async Task ReleaseAsync(string id)
+    {
+        var claim = await ClaimAsync(id, claim => claim.Phase != "migrating", "at rest");
+        if (claim.Phase == "released")
+            return;
+        var reply = await Http.DeleteAsync($"api/v1/claims/{id}");
+        Assert.True(reply.Status == 202, reply.ToString());
+        await ClaimAsync(id, released => released.Phase == "released", "released");
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var daemon in daemons.Values)
+            await daemon.DisposeAsync();
+        Directory.Delete(folder, recursive: true);
+    }
+}

@@ -1,0 +1,120 @@
+using System.Buffers.Binary;
+using Akka.Actor;
+using Fabric.Devices;
+using Fabric.Drivers.Accelerator;
+using Fabric.Hardware.Emulated.Accelerator;
+using Fabric.Hardware.Specs.Accelerator;
+using Fabric.Pci;
+using Fabric.Vfio;
+using Fabric.Vfio.Migration;
+using Fabric.Vfio.Uapi;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Fabric.Drivers.Tests;
+
+/// <summary>Memory of a holder.</summary>
+internal sealed class HolderMemory(int bytes) : IDmaMemory
+{
+    public byte[] Bytes { get; } = new byte[bytes];
+
+    public ulong Length => (ulong)Bytes.Length;
+
+    public Span<byte> Window(ulong offset, int length) => Bytes.AsSpan((int)offset, length);
+}
+
+/// <summary>An accelerator with its whole chain, and a holder that has it open, with memory mapped and the engine programmed.</summary>
+internal sealed class Lab : IDisposable
+{
+    public const ulong Iova = 0x10000;
+    public const int MemoryBytes = 1 << 18;
+    public const long StateBytes = AcceleratorState.Granule * 4;
+
+    private Lab(FakeTimeProvider time, AcceleratorVirtualFunction function, IActorRef supervisor, DeviceClient client, HolderMemory memory) =>
+        (Time, Function, Supervisor, Client, Memory) = (time, function, supervisor, client, memory);
+
+    public FakeTimeProvider Time { get; }
+
+    public AcceleratorVirtualFunction Function { get; }
+
+    public IActorRef Supervisor { get; }
+
+    public DeviceClient Client { get; }
+
+    public HolderMemory Memory { get; }
+
+    public static async Task<Lab> OpenAsync(ActorSystem system, IActorRef holder, byte slot, long stateBytes = StateBytes)
+    {
+        var time = new FakeTimeProvider();
+        var address = new PciAddress(0xfab0, 1, 0, slot);
+        var function = new AcceleratorVirtualFunction(address, stateBytes, time);
+        var status = new DeviceStatus(
+            address, function.Ids, "accelerator-vf", false, "accelerator", DeviceState.Closed, DeviceHealth.Healthy, MigrationState.Running,
+            null, stateBytes, null, null, ["flr"], []);
+        var supervisor = system.ActorOf(DeviceSupervisor.Props(function, AcceleratorDriver.Registration, status, time));
+        var client = (await DeviceClient.OpenAsync(supervisor, "the test", holder)).Value;
+        var memory = new HolderMemory(MemoryBytes);
+        Assert.True((await client.MapDmaAsync(Iova, memory)).IsOk);
+        return new Lab(time, function, supervisor, client, memory);
+    }
+
+    /// <summary>Bus mastering on, ring and head set, engine running at a step a millisecond.</summary>
+    public async Task RunAsync()
+    {
+        await EnableBusMasterAsync();
+        await WriteAsync(AcceleratorRegister.RingIova, Iova + 4096, 8);
+        await WriteAsync(AcceleratorRegister.RingSlots, (MemoryBytes - 4096) / AcceleratorRecord.Bytes, 8);
+        await WriteAsync(AcceleratorRegister.HeadIova, Iova, 8);
+        await WriteAsync(AcceleratorRegister.Pace, 1000, 4);
+        await WriteAsync(AcceleratorRegister.Control, AcceleratorRegister.ControlRun, 4);
+    }
+
+    public async Task EnableBusMasterAsync()
+    {
+        var command = new byte[2];
+        BinaryPrimitives.WriteUInt16LittleEndian(command, (ushort)(PciCommand.MemorySpace | PciCommand.BusMaster));
+        Assert.True((await Client.WriteAsync(RegionIndex.Config, ConfigOffset.Command, command)).IsOk);
+    }
+
+    /// <summary>Lets the engine run for so many milliseconds.</summary>
+    public void Advance(int milliseconds)
+    {
+        for (var passed = 0; passed < milliseconds; passed += 2)
+            Time.Advance(TimeSpan.FromMilliseconds(2));
+    }
+
+    public async Task<ulong> ReadAsync(int register) =>
+        BinaryPrimitives.ReadUInt64LittleEndian((await Client.ReadAsync(AcceleratorBar.Registers, (ulong)register, 8)).Value.Span);
+
+    public async Task WriteAsync(int register, ulong value, int length)
+    {
+        var bytes = new byte[8];
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
+        Assert.True((await Client.WriteAsync(AcceleratorBar.Registers, (ulong)register, bytes.AsMemory(0, length))).IsOk);
+    }
+
+    public async Task<IMigrationStream> EnterAsync(MigrationState state)
+    {
+        var set = await Client.SetMigrationStateAsync(state);
+        Assert.True(set.IsOk, set.Error.ToString());
+        return set.Value.Stream!;
+    }
+
+    /// <summary>All of device state, by the window that its host's driver has.</summary>
+    public byte[] State()
+    {
+        var bytes = new byte[StateBytes];
+        Assert.True(Function.ReadBar(AcceleratorBar.State, 0, bytes).IsOk);
+        return bytes;
+    }
+
+    public static byte[] ReadAll(IMigrationStream stream)
+    {
+        var all = new List<byte>();
+        var buffer = new byte[10_000];
+        while (stream.Read(buffer) is { IsOk: true, Value: > 0 } read)
+            all.AddRange(buffer[..read.Value]);
+        return [.. all];
+    }
+
+    public void Dispose() => Function.Dispose();
+}

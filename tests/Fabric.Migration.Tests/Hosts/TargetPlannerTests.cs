@@ -1,0 +1,165 @@
+using Fabric.Devices;
+using Fabric.Migration.Hosts;
+using Fabric.Pci;
+
+namespace Fabric.Migration.Tests.Hosts;
+
+public sealed class TargetPlannerTests
+{
+    private const string First = "fab0:01:00.1";
+    private const string Second = "fab0:01:00.2";
+
+    private static readonly DeviceStatus Free = new(
+        PciAddress.Parse(First), new PciIds(0x1b36, 0xfab1), "accelerator", Physical: false, "accelerator-vf", DeviceState.Closed, DeviceHealth.Healthy,
+        Migration: null, Holder: null, StateBytes: 4096, IommuGroup: null, PhysicalFunction: null, ResetMethods: [], History: []);
+
+    [Fact]
+    public void A_free_device_of_the_model_that_is_named_is_taken()
+    {
+        AssertYes(First, Plan(Named(First), Free));
+    }
+
+    [Fact]
+    public void The_first_free_device_of_the_model_is_taken_when_none_is_named()
+    {
+        AssertYes(Second, Plan(Unnamed, Free with { State = DeviceState.Open, Holder = "claim other" }, At(Second)));
+    }
+
+    [Fact]
+    public void A_device_that_fits_is_taken_before_one_that_does_not()
+    {
+        AssertYes(Second, Plan(Unnamed, Free with { StateBytes = 8192 }, At(Second)));
+    }
+
+    [Fact]
+    public void The_answer_is_of_the_claim_and_generation_that_asked()
+    {
+        var planned = Plan(Unnamed, Free);
+
+        Assert.Equal(("c1", "beta", 7L), (planned.ClaimId, planned.Host, planned.Generation));
+    }
+
+    [Fact]
+    public void A_new_claim_takes_any_driver_and_state_size()
+    {
+        AssertYes(First, Plan(Unnamed with { StateBytes = 0, Driver = null }, Free with { StateBytes = 1, Driver = "other-driver" }));
+    }
+
+    [Fact]
+    public void A_device_that_is_not_there_is_refused()
+    {
+        AssertNo("beta has no device fab0:01:00.2; list its devices.", Plan(Named(Second), Free));
+    }
+
+    [Fact]
+    public void A_device_of_another_model_is_refused()
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 is of model nvme, the claim asks for accelerator; choose a device of that model.",
+            Plan(Named(First), Free with { Model = "nvme" }));
+    }
+
+    [Fact]
+    public void A_physical_device_is_refused()
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 is a real function, shown for inventory; it is not handed out yet. Choose an emulated one.",
+            Plan(Named(First), Free with { Physical = true, Model = null }));
+    }
+
+    [Fact]
+    public void A_physical_device_is_not_handed_out_either()
+    {
+        var planned = Plan(Named(First), Free with { Physical = true, Model = null, State = DeviceState.Inventory });
+
+        Assert.Contains("beta/fab0:01:00.1 is not handed out; choose another device.", planned.Reasons);
+    }
+
+    [Fact]
+    public void A_device_that_is_held_is_refused_with_its_holder()
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 is held by claim other; release it, or choose another device.",
+            Plan(Named(First), Free with { State = DeviceState.Open, Holder = "claim other" }));
+    }
+
+    [Fact]
+    public void A_device_that_recovers_is_refused()
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 is recovering from an error; try again when it is healthy.",
+            Plan(Named(First), Free with { State = DeviceState.Recovering }));
+    }
+
+    [Fact]
+    public void A_device_in_quarantine_is_refused()
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 is quarantined; restart its daemon, or choose another device.",
+            Plan(Named(First), Free with { State = DeviceState.Quarantined }));
+    }
+
+    [Theory]
+    [InlineData(First)]
+    [InlineData(null)]
+    public void Another_size_of_device_state_is_refused(string? device)
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 has 8192 bytes of device state, the source 4096; choose a target of the same size.",
+            Plan(Unnamed with { Device = device }, Free with { StateBytes = 8192 }));
+    }
+
+    [Theory]
+    [InlineData(First)]
+    [InlineData(null)]
+    public void Another_driver_is_refused(string? device)
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 is bound to driver none, the source to accelerator-vf; bind the same driver.",
+            Plan(Unnamed with { Device = device }, Free with { Driver = null }));
+    }
+
+    [Fact]
+    public void Every_reason_is_told_at_once()
+    {
+        var planned = Plan(Named(First), Free with { Driver = "other-driver", StateBytes = 8192, State = DeviceState.Recovering });
+
+        Assert.Equal(3, planned.Reasons.Length);
+    }
+
+    [Fact]
+    public void A_host_without_the_model_is_refused()
+    {
+        AssertNo(
+            "beta has no device of model accelerator, or lacks the driver for it; choose a host that has one.",
+            Plan(Unnamed, Free with { Model = "nvme" }));
+    }
+
+    [Fact]
+    public void A_full_host_is_refused()
+    {
+        AssertNo(
+            "beta is full: all 2 devices of model accelerator are in use or out of service; release one, or choose another host.",
+            Plan(Unnamed, Free with { State = DeviceState.Open }, At(Second) with { State = DeviceState.Quarantined }));
+    }
+
+    private static PlanTarget Unnamed { get; } = new("c1", 7, "accelerator", Device: null, StateBytes: 4096, "accelerator-vf");
+
+    private static PlanTarget Named(string device) => Unnamed with { Device = device };
+
+    private static DeviceStatus At(string address) => Free with { Address = PciAddress.Parse(address) };
+
+    private static TargetPlanned Plan(PlanTarget plan, params DeviceStatus[] devices) => TargetPlanner.Plan("beta", plan, new DeviceList([.. devices]));
+
+    private static void AssertYes(string device, TargetPlanned planned)
+    {
+        Assert.Empty(planned.Reasons);
+        Assert.Equal(device, planned.Device);
+    }
+
+    private static void AssertNo(string reason, TargetPlanned planned)
+    {
+        Assert.Null(planned.Device);
+        Assert.Equal([reason], planned.Reasons);
+    }
+}

@@ -1,0 +1,118 @@
+using System.Collections.Concurrent;
+using System.Threading.Channels;
+using Akka.Actor;
+using Akka.Configuration;
+using Fabric.Devices;
+using Fabric.Devices.Drivers;
+using Fabric.Drivers.Accelerator;
+using Fabric.Hardware.Emulated;
+using Fabric.Hardware.Emulated.Accelerator;
+using Fabric.Migration.DataPlane;
+using Fabric.Migration.Hosts;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Fabric.Migration.Tests.Hosts;
+
+/// <summary>A host with a real device chain on emulated hardware, and what its attachments report. Every wait ends after 30 s.</summary>
+internal sealed class TestHost : IConsumerFactory, IAsyncDisposable
+{
+    public const string Device = "fab0:01:00.1";
+
+    private readonly Channel<IHostReport> reports = Channel.CreateUnbounded<IHostReport>();
+    private readonly CancellationTokenSource patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+    private readonly EmulatedBus bus;
+    private readonly DataPlaneListener listener = new(NullLogger.Instance);
+    private readonly ActorSystem system;
+
+    public TestHost(string name, long stateBytes = 1 << 20)
+    {
+        patience.CancelAfter(TimeSpan.FromSeconds(30));
+        Name = name;
+        bus = new EmulatedBus(new EmulatedBusOptions(Accelerators: 1, FunctionsPerAccelerator: 2, stateBytes), TimeProvider.System);
+        system = ActorSystem.Create(name, ConfigurationFactory.ParseString("akka { stdout-loglevel = OFF, loglevel = OFF }"));
+        Devices = system.ActorOf(
+            HostActor.Props(new HostOptions(
+                bus, new DriverCatalog(AcceleratorDriver.Registration), [], function => (function as AcceleratorVirtualFunction)?.StateBytes,
+                TimeProvider.System)),
+            "host");
+        Attachments = system.ActorOf(AttachmentsActor.Props(name, Devices, this, listener, TimeProvider.System), "attachments");
+        Attachments.Tell(new UplinkConnected(system.ActorOf(Props.Create(() => new Uplink(reports.Writer)))));
+    }
+
+    public string Name { get; }
+
+    public IActorRef Devices { get; }
+
+    public IActorRef Attachments { get; }
+
+    /// <summary>Every consumer that was made, in order.</summary>
+    public ConcurrentQueue<ScriptedConsumer> Consumers { get; } = [];
+
+    public bool ConsumersRefuseState { get; set; }
+
+    public ScriptedConsumer Consumer => Consumers.Last();
+
+    public CancellationToken Patience => patience.Token;
+
+    public IConsumer Create(string claimId, long memoryBytes, int stepsPerSecond)
+    {
+        var created = new ScriptedConsumer((int)memoryBytes, stepsPerSecond) { RefusesState = ConsumersRefuseState };
+        Consumers.Enqueue(created);
+        return created;
+    }
+
+    public void Tell(IHostCommand command) => Attachments.Tell(command);
+
+    /// <summary>Sends a command and waits for the next report of one kind.</summary>
+    public Task<T> Do<T>(IHostCommand command)
+        where T : IHostReport
+    {
+        Tell(command);
+        return Next<T>();
+    }
+
+    /// <summary>The next report of one kind; a failure in place of it fails the test.</summary>
+    public async Task<T> Next<T>()
+        where T : IHostReport
+    {
+        while (true)
+        {
+            switch (await reports.Reader.ReadAsync(Patience))
+            {
+                case T report:
+                    return report;
+                case CommandFailed failed:
+                    throw new InvalidOperationException($"{Name} failed {failed.Command} in place of {typeof(T).Name}: {failed.Reason}");
+            }
+        }
+    }
+
+    /// <summary>The next report that is neither a status nor progress.</summary>
+    public async Task<IHostReport> Answer()
+    {
+        while (true)
+        {
+            if (await reports.Reader.ReadAsync(Patience) is var report and not (AttachmentStatus or PreCopyProgress))
+                return report;
+        }
+    }
+
+    public async Task<DeviceState> StateOf(string device) =>
+        (await Devices.Ask<DeviceList>(ListDevices.Instance, Patience)).Devices.Single(status => status.Address.ToString() == device).State;
+
+    /// <summary>As a killed daemon: nothing is said to anybody.</summary>
+    public async Task KillDataPlane() => await listener.DisposeAsync();
+
+    public async ValueTask DisposeAsync()
+    {
+        await system.Terminate();
+        await listener.DisposeAsync();
+        bus.Dispose();
+        patience.Dispose();
+    }
+
+    private sealed class Uplink(ChannelWriter<IHostReport> reports) : UntypedActor
+    {
+        protected override void OnReceive(object message) => reports.TryWrite((IHostReport)message);
+    }
+}

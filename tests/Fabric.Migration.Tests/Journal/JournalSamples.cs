@@ -1,0 +1,118 @@
+using Fabric.Migration.Journal;
+using Google.Protobuf;
+
+namespace Fabric.Migration.Tests.Journal;
+
+/// <summary>
+/// What each golden file holds. A file is never written again: a field that is added gets a sample and a file beside the old one, named
+/// <c>manifest.2.golden</c> and so on, and the last of a manifest has every field.
+/// </summary>
+internal static class JournalSamples
+{
+    public static IReadOnlyList<(string Manifest, string File, IMessage Message)> All { get; } =
+    [
+        Of("claim.created.v1", new ClaimCreated
+        {
+            ClaimId = "vm-7",
+            Model = "accelerator",
+            Host = "alpha",
+            Device = "fab0:01:00.1",
+            Generation = 3,
+            MemoryBytes = 1L << 33,
+            StepsPerSecond = 2000,
+            RequestedBy = "ops",
+            At = 1_795_341_600_123,
+        }),
+        Of("claim.started.v1", new ClaimStarted { Generation = 3, At = 1_795_341_600_124 }),
+        Of("claim.failed.v1", new ClaimFailed { Reason = "its device broke", At = 1_795_341_600_125 }),
+        Of("claim.release-started.v1", new ReleaseStarted { RequestedBy = "ops", At = 1_795_341_600_126 }),
+        Of("claim.released.v1", new ClaimReleased { At = 1_795_341_600_127 }),
+        Of("migration.started.v1", new MigrationStarted
+        {
+            Number = 4,
+            FromHost = "alpha",
+            FromDevice = "fab0:01:00.1",
+            ToHost = "beta",
+            ToDevice = "fab0:02:00.3",
+            Generation = 5,
+            DowntimeLimitMs = 300,
+            TimeoutMs = 60_000,
+            BandwidthLimit = 1L << 34,
+            RequestedBy = "ops",
+            At = 1_795_341_600_128,
+        }),
+        Of("migration.target-reserved.v1", new TargetReserved
+        {
+            Endpoint = "127.0.0.1:4711",
+            Token = ByteString.CopyFrom(0xfe, 0xdc, 0x00, 0x01),
+            At = 1_795_341_600_129,
+        }),
+        Of("migration.switchover-started.v1", new SwitchoverStarted
+        {
+            Rounds = 6,
+            Bytes = 1L << 35,
+            RemainingBytes = 1 << 20,
+            BytesPerSecond = 1L << 32,
+            At = 1_795_341_600_130,
+        }),
+        Of("migration.committed.v1", new MigrationCommitted
+        {
+            Bytes = (1L << 35) + 1,
+            Checksum = "00112233445566778899aabbccddeeff",
+            Phases = { new Phase { Name = "quiesce", Ms = 1.5, Downtime = true }, new Phase { Name = "pre-copy", Ms = 1234.25 } },
+            At = 1_795_341_600_131,
+        }),
+        Of("migration.target-started.v1", new TargetStarted
+        {
+            DowntimeMs = 42.125,
+            Phases = { new Phase { Name = "start", Ms = 0.5, Downtime = true } },
+            At = 1_795_341_600_132,
+        }),
+        Of("migration.source-released.v1", new SourceReleased { Note = "alpha/fab0:01:00.1 is free", At = 1_795_341_600_133 }),
+        Of("migration.rollback-started.v1", new RollbackStarted { Reason = "cancelled by ops", Cancelled = true, At = 1_795_341_600_134 }),
+        Of("migration.rolled-back.v1", new MigrationRolledBack { DowntimeMs = 17.75, Bytes = 1L << 31, At = 1_795_341_600_135, Rounds = 3 }),
+        Of("claim.snapshot.v1", new ClaimSnapshot
+        {
+            ClaimId = "vm-7",
+            Model = "accelerator",
+            Host = "beta",
+            Device = "fab0:02:00.3",
+            Generation = 5,
+            MemoryBytes = 1L << 33,
+            StepsPerSecond = 2000,
+            Phase = 6,
+            Message = "its device broke",
+            CreatedAt = 1_795_341_600_123,
+            Migrations =
+            {
+                new MigrationRecord
+                {
+                    Number = 4,
+                    FromHost = "alpha",
+                    FromDevice = "fab0:01:00.1",
+                    ToHost = "beta",
+                    ToDevice = "fab0:02:00.3",
+                    Step = 6,
+                    Outcome = "rolled-back",
+                    Reason = "it did not end within 60 s",
+                    StartedAt = 1_795_341_600_128,
+                    EndedAt = 1_795_341_600_135,
+                    DowntimeMs = 42.125,
+                    DowntimeLimitMs = 300,
+                    TimeoutMs = 60_000,
+                    BandwidthLimit = 1L << 34,
+                    Bytes = (1L << 35) + 1,
+                    Rounds = 6,
+                    Verified = true,
+                    Checksum = "00112233445566778899aabbccddeeff",
+                    Phases = { new Phase { Name = "load", Ms = 2.5, Downtime = true } },
+                    RequestedBy = "ops",
+                    Endpoint = "127.0.0.1:4711",
+                    Token = ByteString.CopyFrom(0xfe, 0xdc, 0x00, 0x01),
+                },
+            },
+        }),
+    ];
+
+    private static (string Manifest, string File, IMessage Message) Of(string manifest, IMessage message) => (manifest, $"{manifest}.golden", message);
+}

@@ -1,0 +1,60 @@
+using System.Net;
+using System.Net.Http.Json;
+using Fabric.Node.Api;
+
+namespace Fabric.Node.Tests.Api;
+
+/// <summary>A host that finds no fabric to join.</summary>
+public sealed class LonelyHost : IAsyncLifetime
+{
+    private RunningDaemon? daemon;
+
+    internal HttpClient Api => daemon!.Api;
+
+    /// <summary>Port 1 of loopback: nobody listens there.</summary>
+    public async ValueTask InitializeAsync() => daemon = await RunningDaemon.StartAsync(
+        "--node:name=lonely", "--node:roles:0=host", "--cluster:seeds:0=127.0.0.1:1", "--hardware:emulated:accelerators=1",
+        "--hardware:emulated:functionsPerAccelerator=2", "--hardware:emulated:stateSize=256KiB");
+
+    public ValueTask DisposeAsync() => daemon?.DisposeAsync() ?? ValueTask.CompletedTask;
+}
+
+public sealed class NotJoinedTests(LonelyHost host) : IClassFixture<LonelyHost>
+{
+    [Theory]
+    [InlineData("GET", "/health/ready")]
+    [InlineData("GET", "/api/v1/claims/a")]
+    [InlineData("DELETE", "/api/v1/claims/a")]
+    [InlineData("POST", "/api/v1/claims/a/verify")]
+    [InlineData("GET", "/api/v1/migrations/a.1")]
+    [InlineData("POST", "/api/v1/migrations/a.1/cancel")]
+    public async Task What_needs_the_fabric_is_refused_as_not_joined(string method, string path)
+    {
+        using var request = new HttpRequestMessage(new HttpMethod(method), path);
+        using var response = await host.Api.SendAsync(request, TestContext.Current.CancellationToken);
+
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, response.StatusCode);
+        var problem = await response.Content.ReadFromJsonAsync<ProblemResource>(ApiJson.Options, TestContext.Current.CancellationToken);
+        Assert.Equal(ProblemCode.NotJoined, problem!.Code);
+    }
+
+    [Fact]
+    public async Task It_lives() => Assert.Equal("live", await host.Api.GetStringAsync("/health/live", TestContext.Current.CancellationToken));
+
+    [Fact]
+    public async Task It_shows_the_devices_it_has()
+    {
+        var devices = await host.Api.GetFromJsonAsync<ListResource<DeviceResource>>("/api/v1/devices", ApiJson.Options, TestContext.Current.CancellationToken);
+
+        Assert.Equal(
+            ["lonely/fab0:01:00.0", "lonely/fab0:01:00.1", "lonely/fab0:01:00.2"], devices!.Items.Select(device => device.Id));
+    }
+
+    [Fact]
+    public async Task Events_are_followed_elsewhere()
+    {
+        using var response = await host.Api.GetAsync("/api/v1/events", TestContext.Current.CancellationToken);
+
+        Assert.Equal(HttpStatusCode.MisdirectedRequest, response.StatusCode);
+    }
+}

@@ -1,0 +1,18 @@
+using Fabric.Vfio.Core;
+
+namespace Fabric.Vfio.Tests.Core;
+
+/// <summary>A core with its device open, or closed, for tests that begin there.</summary>
+internal static class OpenDevice
+{
+    public static VfioPciCore Closed(FakeFunction function) => VfioPciCore.Register(function).Value;
+
+    public static VfioPciCore On(FakeFunction function)
+    {
+        var core = Closed(function);
+        Assert.True(core.Open().IsOk);
+        return core;
+    }
+
+    public static VfioPciCore New() => On(new FakeFunction());
+}

@@ -106,7 +106,7 @@ public sealed class HostActor : UntypedActor
         Holder: null,
         options.StateBytesOf(function),
         IommuGroup: null,
-        PhysicalFunction: function.IsVirtualFunction ? function.Address with { Function = 0 } : null,
+        PhysicalFunction: function.PhysicalFunction,
         [.. function.ResetMethods],
         History: []);
 

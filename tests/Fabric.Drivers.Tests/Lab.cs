@@ -103,7 +103,7 @@ internal sealed class Lab : IDisposable
     public byte[] State()
     {
         var bytes = new byte[StateBytes];
-        Assert.True(Function.ReadBar(AcceleratorBar.State, 0, bytes).IsOk);
+        Assert.True(Function.ReadRegion(AcceleratorBar.State, 0, bytes).IsOk);
         return bytes;
     }
 

@@ -47,7 +47,7 @@ internal sealed class Bench : IDisposable
         get
         {
             var value = new byte[4];
-            Assert.True(Function.ReadBar(AcceleratorBar.Migration, AcceleratorMigration.Activity, value).IsOk);
+            Assert.True(Function.ReadRegion(AcceleratorBar.Migration, AcceleratorMigration.Activity, value).IsOk);
             return (AcceleratorActivity)BinaryPrimitives.ReadUInt32LittleEndian(value);
         }
     }
@@ -80,7 +80,7 @@ internal sealed class Bench : IDisposable
     {
         var value = new byte[4];
         BinaryPrimitives.WriteUInt32LittleEndian(value, (uint)command);
-        Assert.True(Function.WriteBar(AcceleratorBar.Migration, AcceleratorMigration.Command, value).IsOk);
+        Assert.True(Function.WriteRegion(AcceleratorBar.Migration, AcceleratorMigration.Command, value).IsOk);
     }
 
     public void WatchDma(ulong iova, ulong length)
@@ -94,14 +94,14 @@ internal sealed class Bench : IDisposable
     {
         var bytes = new byte[8];
         BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
-        Assert.True(Function.WriteBar(AcceleratorBar.Migration, (ulong)offset, bytes).IsOk);
+        Assert.True(Function.WriteRegion(AcceleratorBar.Migration, (ulong)offset, bytes).IsOk);
     }
 
     /// <summary>The numbers of the bits that are set; they are cleared in the function.</summary>
     public List<int> TakeLog(int log, int bytes)
     {
         var words = new byte[bytes];
-        Assert.True(Function.ReadBar(AcceleratorBar.Migration, (ulong)log, words).IsOk);
+        Assert.True(Function.ReadRegion(AcceleratorBar.Migration, (ulong)log, words).IsOk);
         return [.. Enumerable.Range(0, bytes * 8).Where(bit => (words[bit / 8] >> (bit % 8) & 1) != 0)];
     }
 
@@ -112,19 +112,19 @@ internal sealed class Bench : IDisposable
     public byte[] SaveContext()
     {
         var context = new byte[AcceleratorMigration.ContextBytes];
-        Assert.True(Function.ReadBar(AcceleratorBar.Migration, AcceleratorMigration.Context, context).IsOk);
+        Assert.True(Function.ReadRegion(AcceleratorBar.Migration, AcceleratorMigration.Context, context).IsOk);
         return context;
     }
 
     public void LoadContext(byte[] context) =>
-        Assert.True(Function.WriteBar(AcceleratorBar.Migration, AcceleratorMigration.Context, context).IsOk);
+        Assert.True(Function.WriteRegion(AcceleratorBar.Migration, AcceleratorMigration.Context, context).IsOk);
 
     public byte[] ReadState() => ReadState(0, (int)Function.StateBytes);
 
     public byte[] ReadState(long offset, int length)
     {
         var bytes = new byte[length];
-        Assert.True(Function.ReadBar(AcceleratorBar.State, (ulong)offset, bytes).IsOk);
+        Assert.True(Function.ReadRegion(AcceleratorBar.State, (ulong)offset, bytes).IsOk);
         return bytes;
     }
 
@@ -146,7 +146,7 @@ internal sealed class Bench : IDisposable
     public ulong Register64(int register)
     {
         var value = new byte[8];
-        Assert.True(Function.ReadBar(AcceleratorBar.Registers, (ulong)register, value).IsOk);
+        Assert.True(Function.ReadRegion(AcceleratorBar.Registers, (ulong)register, value).IsOk);
         return BinaryPrimitives.ReadUInt64LittleEndian(value);
     }
 
@@ -156,14 +156,14 @@ internal sealed class Bench : IDisposable
     {
         var bytes = new byte[8];
         BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
-        Assert.True(Function.WriteBar(AcceleratorBar.Registers, (ulong)register, bytes).IsOk);
+        Assert.True(Function.WriteRegion(AcceleratorBar.Registers, (ulong)register, bytes).IsOk);
     }
 
     public void Write32(int register, uint value)
     {
         var bytes = new byte[4];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
-        Assert.True(Function.WriteBar(AcceleratorBar.Registers, (ulong)register, bytes).IsOk);
+        Assert.True(Function.WriteRegion(AcceleratorBar.Registers, (ulong)register, bytes).IsOk);
     }
 
     public void Dispose() => Function.Dispose();

@@ -49,11 +49,11 @@ public sealed class EmulatedBusTests : IDisposable
     public void A_reset_of_the_physical_function_clears_its_scratch_registers()
     {
         var physical = bus.Functions[0];
-        physical.WriteBar(0, 8, [1, 2, 3, 4]);
+        physical.WriteRegion(0, 8, [1, 2, 3, 4]);
         var read = new byte[4];
 
         physical.Reset();
-        physical.ReadBar(0, 8, read);
+        physical.ReadRegion(0, 8, read);
 
         Assert.Equal(new byte[4], read);
     }
@@ -114,15 +114,15 @@ public sealed class EmulatedBusTests : IDisposable
         dma.Map(0, memory);
         function.ConnectDma(dma);
         function.WriteConfig(ConfigOffset.Command, [(byte)PciCommand.BusMaster]);
-        function.WriteBar(0, AcceleratorRegister.RingIova, BitConverter.GetBytes(0x1000UL));
-        function.WriteBar(0, AcceleratorRegister.RingSlots, BitConverter.GetBytes(16UL));
-        function.WriteBar(0, AcceleratorRegister.Control, BitConverter.GetBytes(AcceleratorRegister.ControlRun));
+        function.WriteRegion(0, AcceleratorRegister.RingIova, BitConverter.GetBytes(0x1000UL));
+        function.WriteRegion(0, AcceleratorRegister.RingSlots, BitConverter.GetBytes(16UL));
+        function.WriteRegion(0, AcceleratorRegister.Control, BitConverter.GetBytes(AcceleratorRegister.ControlRun));
         failing.InjectAer(function.Address, AerSeverity.NonFatal);
         for (var tick = 0; tick < 5; tick++)
             time.Advance(TimeSpan.FromMilliseconds(2));
         Assert.Equal(0UL, BitConverter.ToUInt64(memory.Bytes));
 
-        function.WriteBar(0, AcceleratorRegister.Status, BitConverter.GetBytes((uint)AcceleratorStatus.InternalError));
+        function.WriteRegion(0, AcceleratorRegister.Status, BitConverter.GetBytes((uint)AcceleratorStatus.InternalError));
         time.Advance(TimeSpan.FromMilliseconds(2));
 
         Assert.Equal(2UL, BitConverter.ToUInt64(memory.Bytes));
@@ -142,7 +142,7 @@ public sealed class EmulatedBusTests : IDisposable
     private static AcceleratorStatus StatusOf(IPciFunction function)
     {
         var status = new byte[4];
-        Assert.True(function.ReadBar(AcceleratorBar.Registers, AcceleratorRegister.Status, status).IsOk);
+        Assert.True(function.ReadRegion(AcceleratorBar.Registers, AcceleratorRegister.Status, status).IsOk);
         return (AcceleratorStatus)BitConverter.ToUInt32(status);
     }
 }

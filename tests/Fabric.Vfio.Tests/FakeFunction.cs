@@ -17,7 +17,7 @@ internal sealed class FakeFunction : IPciFunction
 
     public FakeFunction(bool isVirtual = true, int configSize = ConfigOffset.ExtendedSize)
     {
-        IsVirtualFunction = isVirtual;
+        Traits = isVirtual ? FunctionTraits.VirtualFunction : FunctionTraits.None;
         config = new byte[configSize];
         Put(ConfigOffset.VendorId, isVirtual ? (ushort)0xffff : HardwareVendor);
         Put(ConfigOffset.DeviceId, isVirtual ? (ushort)0xffff : HardwareDevice);
@@ -40,9 +40,9 @@ internal sealed class FakeFunction : IPciFunction
 
     public ulong[] Bars { get; init; } = [0x1000, 0, 1UL << 33, 0, 0x100, 0];
 
-    public IReadOnlyList<ulong> BarSizes => Bars;
+    IReadOnlyList<PciBar> IPciFunction.Bars => [.. Bars.Select(size => size == 0 ? PciBar.None : new PciBar(BarKind.Memory64, size, Prefetchable: true))];
 
-    public bool IsVirtualFunction { get; }
+    public FunctionTraits Traits { get; }
 
     public IReadOnlyList<string> ResetMethods => ["flr"];
 
@@ -65,19 +65,19 @@ internal sealed class FakeFunction : IPciFunction
         Note(before, PciCommand.MemorySpace, "memory");
     }
 
-    public VfioResult ReadBar(int bar, ulong offset, Span<byte> destination)
+    public VfioResult ReadRegion(int region, ulong offset, Span<byte> destination)
     {
-        MustLieWithin(bar, offset, destination.Length);
+        MustLieWithin(region, offset, destination.Length);
         for (var i = 0; i < destination.Length; i++)
-            destination[i] = BarByte(bar, offset + (ulong)i);
+            destination[i] = BarByte(region, offset + (ulong)i);
         return OnBarAccess();
     }
 
-    public VfioResult WriteBar(int bar, ulong offset, ReadOnlySpan<byte> source)
+    public VfioResult WriteRegion(int region, ulong offset, ReadOnlySpan<byte> source)
     {
-        MustLieWithin(bar, offset, source.Length);
+        MustLieWithin(region, offset, source.Length);
         for (var i = 0; i < source.Length; i++)
-            written[(bar, offset + (ulong)i)] = source[i];
+            written[(region, offset + (ulong)i)] = source[i];
         return OnBarAccess();
     }
 

@@ -19,9 +19,12 @@ public sealed class AcceleratorPhysicalFunction(PciAddress address) : IPciFuncti
 
     public int ConfigSize => config.Length;
 
-    public IReadOnlyList<ulong> BarSizes { get; } = [AcceleratorRegister.Bytes, 0, 0, 0, 0, 0];
+    public IReadOnlyList<PciBar> Bars { get; } =
+    [
+        new(BarKind.Memory64, AcceleratorRegister.Bytes, Prefetchable: true), PciBar.None, PciBar.None, PciBar.None, PciBar.None, PciBar.None,
+    ];
 
-    public bool IsVirtualFunction => false;
+    public FunctionTraits Traits => FunctionTraits.None;
 
     public IReadOnlyList<string> ResetMethods => ["flr", "bus"];
 
@@ -29,13 +32,13 @@ public sealed class AcceleratorPhysicalFunction(PciAddress address) : IPciFuncti
 
     public void WriteConfig(int offset, ReadOnlySpan<byte> source) => source.CopyTo(config.AsSpan(offset));
 
-    public VfioResult ReadBar(int bar, ulong offset, Span<byte> destination)
+    public VfioResult ReadRegion(int region, ulong offset, Span<byte> destination)
     {
         scratch.AsSpan((int)offset, destination.Length).CopyTo(destination);
         return VfioResult.Ok;
     }
 
-    public VfioResult WriteBar(int bar, ulong offset, ReadOnlySpan<byte> source)
+    public VfioResult WriteRegion(int region, ulong offset, ReadOnlySpan<byte> source)
     {
         source.CopyTo(scratch.AsSpan((int)offset));
         return VfioResult.Ok;

@@ -51,9 +51,11 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
         state = new StateMemory(stateBytes);
         powerOnConfig = ConfigBytes.Type0(Ids);
         config = [.. powerOnConfig];
-        BarSizes =
+        Bars =
         [
-            AcceleratorRegister.Bytes, 0, BitOperations.RoundUpToPowerOf2((ulong)stateBytes), 0, AcceleratorMigration.Bytes, 0,
+            Memory(AcceleratorRegister.Bytes), PciBar.None,
+            Memory(BitOperations.RoundUpToPowerOf2((ulong)stateBytes)), PciBar.None,
+            Memory(AcceleratorMigration.Bytes), PciBar.None,
         ];
         engine = time.CreateTimer(_ => RunEngine(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
@@ -79,9 +81,11 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
 
     public int ConfigSize => config.Length;
 
-    public IReadOnlyList<ulong> BarSizes { get; }
+    public IReadOnlyList<PciBar> Bars { get; }
 
-    public bool IsVirtualFunction => true;
+    public FunctionTraits Traits => FunctionTraits.VirtualFunction;
+
+    public PciAddress? PhysicalFunction => Address with { Function = 0 };
 
     public IReadOnlyList<string> ResetMethods => ["flr"];
 
@@ -103,9 +107,9 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
         }
     }
 
-    public VfioResult ReadBar(int bar, ulong offset, Span<byte> destination)
+    public VfioResult ReadRegion(int region, ulong offset, Span<byte> destination)
     {
-        switch (bar)
+        switch (region)
         {
             case AcceleratorBar.Registers:
                 lock (clock)
@@ -121,9 +125,9 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
         }
     }
 
-    public VfioResult WriteBar(int bar, ulong offset, ReadOnlySpan<byte> source)
+    public VfioResult WriteRegion(int region, ulong offset, ReadOnlySpan<byte> source)
     {
-        switch (bar)
+        switch (region)
         {
             case AcceleratorBar.Registers:
                 lock (clock)
@@ -181,6 +185,8 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
     }
 
     public void Dispose() => engine.Dispose();
+
+    private static PciBar Memory(ulong bytes) => new(BarKind.Memory64, bytes, Prefetchable: true);
 
     private bool MayRun =>
         (registers.Control & AcceleratorRegister.ControlRun) != 0 && registers.Status == AcceleratorStatus.None &&

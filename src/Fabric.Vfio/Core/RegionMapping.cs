@@ -15,7 +15,7 @@ public sealed class RegionMapping
         this.function = function;
         this.bar = bar;
         this.life = life;
-        Length = function.BarSizes[bar];
+        Length = function.Bars[bar].Size;
     }
 
     /// <summary>Bytes.</summary>
@@ -30,7 +30,7 @@ public sealed class RegionMapping
             return Ended;
         try
         {
-            return function.ReadBar(bar, offset, destination);
+            return function.ReadRegion(bar, offset, destination);
         }
         finally
         {
@@ -47,7 +47,7 @@ public sealed class RegionMapping
             return Ended;
         try
         {
-            return function.WriteBar(bar, offset, source);
+            return function.WriteRegion(bar, offset, source);
         }
         finally
         {

@@ -88,9 +88,9 @@ public sealed class VfioPciCore
             return NotOpen;
         return index switch
         {
-            >= RegionIndex.Bar0 and <= RegionIndex.Bar5 when function.BarSizes[index] == 0 => new RegionInfo(index, RegionFlags.None, 0),
+            >= RegionIndex.Bar0 and <= RegionIndex.Bar5 when function.Bars[index].Size == 0 => new RegionInfo(index, RegionFlags.None, 0),
             >= RegionIndex.Bar0 and <= RegionIndex.Bar5 =>
-                new RegionInfo(index, RegionFlags.Read | RegionFlags.Write | RegionFlags.Mmap, function.BarSizes[index]),
+                new RegionInfo(index, RegionFlags.Read | RegionFlags.Write | RegionFlags.Mmap, function.Bars[index].Size),
             RegionIndex.Rom => new RegionInfo(index, RegionFlags.None, 0),
             RegionIndex.Config => new RegionInfo(index, RegionFlags.Read | RegionFlags.Write, (ulong)function.ConfigSize),
             _ => new VfioError(Errno.EINVAL, "There is no region of this index; GET_INFO tells how many there are."),
@@ -157,7 +157,7 @@ public sealed class VfioPciCore
         if (CheckBar(region, offset) is { Errno: not Errno.None } refused)
             return refused;
         var within = Truncate(region, offset, destination.Length);
-        var read = function.ReadBar(region, offset, destination[..within]);
+        var read = function.ReadRegion(region, offset, destination[..within]);
         return read.IsOk ? within : read.Error;
     }
 
@@ -173,7 +173,7 @@ public sealed class VfioPciCore
         if (CheckBar(region, offset) is { Errno: not Errno.None } refused)
             return refused;
         var within = Truncate(region, offset, source.Length);
-        var written = function.WriteBar(region, offset, source[..within]);
+        var written = function.WriteRegion(region, offset, source[..within]);
         return written.IsOk ? within : written.Error;
     }
 
@@ -182,7 +182,7 @@ public sealed class VfioPciCore
     {
         if (!IsOpen)
             return NotOpen;
-        if (region is < RegionIndex.Bar0 or > RegionIndex.Bar5 || function.BarSizes[region] == 0)
+        if (region is < RegionIndex.Bar0 or > RegionIndex.Bar5 || function.Bars[region].Size == 0)
             return new VfioError(Errno.EINVAL, "Only a BAR can be mapped; GET_REGION_INFO shows which have the MMAP flag.");
         return new RegionMapping(function, region, mappings);
     }
@@ -213,14 +213,14 @@ public sealed class VfioPciCore
     {
         if (region is < RegionIndex.Bar0 or > RegionIndex.Vga)
             return new VfioError(Errno.EINVAL, "There is no region of this index.");
-        if (region > RegionIndex.Bar5 || offset >= function.BarSizes[region])
+        if (region > RegionIndex.Bar5 || offset >= function.Bars[region].Size)
             return new VfioError(Errno.EINVAL, "The region is not there, or the offset lies past its end; look at GET_REGION_INFO.");
         if (!config!.MemoryEnabled)
             return new VfioError(Errno.EIO, "Memory decode is off; set the memory bit of COMMAND first.");      // IO-112
         return default;
     }
 
-    private int Truncate(int region, ulong offset, int length) => (int)Math.Min((ulong)length, function.BarSizes[region] - offset);
+    private int Truncate(int region, ulong offset, int length) => (int)Math.Min((ulong)length, function.Bars[region].Size - offset);
 
     private void ChangeCommand(PciCommand set = PciCommand.None, PciCommand clear = PciCommand.None)
     {

@@ -95,7 +95,7 @@ internal sealed class VirtualConfig
     private byte BarByte(int at)
     {
         var bar = (at - ConfigOffset.Bar0) / 4;
-        var size = function.BarSizes[bar];
+        var size = function.Bars[bar].Size;
         if (size == 0)
             return UpperHalfByte(at, bar);
         var value = BinaryPrimitives.ReadUInt32LittleEndian(shadow.AsSpan(ConfigOffset.Bar0 + (4 * bar)));
@@ -105,9 +105,9 @@ internal sealed class VirtualConfig
 
     private byte UpperHalfByte(int at, int bar)
     {
-        if (bar == 0 || function.BarSizes[bar - 1] == 0)
+        if (bar == 0 || function.Bars[bar - 1].Size == 0)
             return 0;
-        var upperMask = (uint)(~(function.BarSizes[bar - 1] - 1) >> 32);
+        var upperMask = (uint)(~(function.Bars[bar - 1].Size - 1) >> 32);
         var value = BinaryPrimitives.ReadUInt32LittleEndian(shadow.AsSpan(ConfigOffset.Bar0 + (4 * bar))) & upperMask;
         return (byte)(value >> (8 * (at & 3)));
     }

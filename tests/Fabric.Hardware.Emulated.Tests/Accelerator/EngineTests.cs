@@ -26,7 +26,7 @@ public sealed class EngineTests : IDisposable
     {
         using var odd = new Bench(stateBytes: 3 * AcceleratorState.Granule);
 
-        Assert.Equal(4UL * AcceleratorState.Granule, odd.Function.BarSizes[AcceleratorBar.State]);
+        Assert.Equal(4UL * AcceleratorState.Granule, odd.Function.Bars[AcceleratorBar.State].Size);
         Assert.All(odd.ReadState((3 * AcceleratorState.Granule) + 8, 64), value => Assert.Equal(0, value));
     }
 
@@ -293,8 +293,8 @@ public sealed class EngineTests : IDisposable
     [InlineData(5)]
     public void A_BAR_that_is_not_there_does_not_answer(int bar)
     {
-        Assert.Equal(Errno.EIO, bench.Function.ReadBar(bar, 0, new byte[4]).Error.Errno);
-        Assert.Equal(Errno.EIO, bench.Function.WriteBar(bar, 0, new byte[4]).Error.Errno);
+        Assert.Equal(Errno.EIO, bench.Function.ReadRegion(bar, 0, new byte[4]).Error.Errno);
+        Assert.Equal(Errno.EIO, bench.Function.WriteRegion(bar, 0, new byte[4]).Error.Errno);
     }
 
     [Fact]

@@ -103,7 +103,7 @@ public sealed class MigrationControlTests : IDisposable
     {
         bench.Execute(AcceleratorCommand.StartStateLog);
 
-        Assert.Equal(Errno.EIO, bench.Function.ReadBar(AcceleratorBar.Migration, (ulong)offset, new byte[length]).Error.Errno);
+        Assert.Equal(Errno.EIO, bench.Function.ReadRegion(AcceleratorBar.Migration, (ulong)offset, new byte[length]).Error.Errno);
         Assert.Equal(Blocks, bench.TakeStateLog().Count);
     }
 
@@ -283,7 +283,7 @@ public sealed class MigrationControlTests : IDisposable
         target.Execute(AcceleratorCommand.SuspendInitiator);
         target.Execute(AcceleratorCommand.SuspendResponder);
 
-        target.Function.WriteBar(AcceleratorBar.State, 0, bench.ReadState());
+        target.Function.WriteRegion(AcceleratorBar.State, 0, bench.ReadState());
         target.LoadContext(bench.SaveContext());
         target.SetBusMaster(true);
         target.Execute(AcceleratorCommand.ResumeResponder);
@@ -316,7 +316,7 @@ public sealed class MigrationControlTests : IDisposable
     {
         bench.Execute(AcceleratorCommand.SuspendResponder);
 
-        bench.Function.WriteBar(AcceleratorBar.Migration, AcceleratorMigration.Context, [42, 0, 0, 0, 0, 0, 0, 0]);
+        bench.Function.WriteRegion(AcceleratorBar.Migration, AcceleratorMigration.Context, [42, 0, 0, 0, 0, 0, 0, 0]);
 
         Assert.Equal(0UL, bench.Steps);
     }
@@ -336,14 +336,14 @@ public sealed class MigrationControlTests : IDisposable
                 hostile.Start();
                 foreach (var (bar, at, wanted, data, kind) in accesses)
                 {
-                    var offset = (ulong)at % hostile.Function.BarSizes[bar];
-                    var length = (int)Math.Min((ulong)wanted, hostile.Function.BarSizes[bar] - offset);
+                    var offset = (ulong)at % hostile.Function.Bars[bar].Size;
+                    var length = (int)Math.Min((ulong)wanted, hostile.Function.Bars[bar].Size - offset);
                     if (kind == 0)
-                        hostile.Function.ReadBar(bar, offset, new byte[length]);
+                        hostile.Function.ReadRegion(bar, offset, new byte[length]);
                     else if (kind == 1)
                         hostile.Execute((AcceleratorCommand)(data[0] % 10));
                     else
-                        hostile.Function.WriteBar(bar, offset, data.AsSpan(0, length));
+                        hostile.Function.WriteRegion(bar, offset, data.AsSpan(0, length));
                     hostile.RunTicks(1);
                 }
             },

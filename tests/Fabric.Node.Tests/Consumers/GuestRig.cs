@@ -137,9 +137,9 @@ internal sealed class GuestRig : IAsyncDisposable
     public void FlipState(ulong offset)
     {
         Span<byte> cell = stackalloc byte[1];
-        Expect(Function.ReadBar(AcceleratorBar.State, offset, cell));
+        Expect(Function.ReadRegion(AcceleratorBar.State, offset, cell));
         cell[0] ^= 0x10;
-        Expect(Function.WriteBar(AcceleratorBar.State, offset, cell));
+        Expect(Function.WriteRegion(AcceleratorBar.State, offset, cell));
     }
 
     public static ulong MemoryOffsetOf(ulong step) => RingOffset + (step % Slots * AcceleratorRecord.Bytes);

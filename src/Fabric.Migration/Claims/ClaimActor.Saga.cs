@@ -111,7 +111,8 @@ public sealed partial class ClaimActor
                 preCopySince = progressAt = stepSince;
                 break;
             case MigrationStep.StopCopy:
-                stopSentAt = stepSince;
+                if (!stepRecovered)
+                    stopSentAt = stepSince;
                 Timers.StartSingleTimer(nameof(StopLimit), Tick.Instance, StopLimit(state.Migration));
                 break;
         }
@@ -271,9 +272,8 @@ public sealed partial class ClaimActor
                 EndRelease(m, $"{m.FromHost}/{m.FromDevice} is free");
                 break;
             case (SourceRunning running, MigrationStep.Rollback) when running.Migration == m.Number:
-                var downtime = stopSentAt == 0 ? 0 : time.GetElapsedTime(stopSentAt).TotalMilliseconds;
                 Record(
-                    new MigrationRolledBack { DowntimeMs = downtime, Bytes = progress?.Bytes ?? 0, Rounds = progress?.Rounds ?? 0, At = Now },
+                    new MigrationRolledBack { DowntimeMs = Downtime(m), Bytes = progress?.Bytes ?? 0, Rounds = progress?.Rounds ?? 0, At = Now },
                     "migration.rolled-back",
                     $"runs on {m.FromHost}/{m.FromDevice} as before: {m.Reason}");
                 break;
@@ -356,22 +356,15 @@ public sealed partial class ClaimActor
 
     private void OnTargetRunning(TargetRunning running, ClaimMigration m)
     {
-        var now = time.GetTimestamp();
-        var started = new TargetStarted { At = Now };
+        var drain = m.Phases.Where(phase => phase.Name == "drain").Sum(phase => phase.Ms);
+        var started = new TargetStarted { DowntimeMs = Math.Max(0, Downtime(m) - drain), At = Now };
         if (stopSentAt != 0 && commitSince != 0)
         {
-            var drain = m.Phases.Where(phase => phase.Name == "drain").Sum(phase => phase.Ms);
-            started.DowntimeMs = time.GetElapsedTime(stopSentAt, now).TotalMilliseconds - drain;
             var commit = time.GetElapsedTime(commitSince, stepSince).TotalMilliseconds;
             started.Phases.Add(PhaseOf("commit", commit));
             started.Phases.Add(PhaseOf("start", running.StartMs));
             var known = m.Phases.Where(phase => phase.Downtime).Sum(phase => phase.Ms) + commit + running.StartMs;
             started.Phases.Add(PhaseOf("messages", Math.Max(0, started.DowntimeMs - known)));
-        }
-        else
-        {
-            // Taken up anew since the stop: only the journal's clock saw all of it.
-            started.DowntimeMs = stopSentAt != 0 ? time.GetElapsedTime(stopSentAt, now).TotalMilliseconds : 0;
         }
 
         Record(
@@ -379,6 +372,14 @@ public sealed partial class ClaimActor
             "migration.target-running",
             string.Create(CultureInfo.InvariantCulture, $"runs on {m.ToHost}/{m.ToDevice} after {started.DowntimeMs:0.0} ms of downtime"));
     }
+
+    /// <summary>Milliseconds since the source was told to stop. A claim that was taken up anew since has only the journal's clock for it.</summary>
+    private double Downtime(ClaimMigration m) => (stopSentAt, m.StoppedAt) switch
+    {
+        (_, 0) => 0,
+        (0, _) => Now - m.StoppedAt,
+        _ => time.GetElapsedTime(stopSentAt).TotalMilliseconds,
+    };
 
     private void EndRelease(ClaimMigration m, string note) => Record(
         new SourceReleased { Note = note, At = Now }, "migration.done", $"{m.FromHost} to {m.ToHost}: {note}");

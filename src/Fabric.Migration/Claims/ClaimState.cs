@@ -26,6 +26,9 @@ public sealed record ClaimMigration(
 
     public long EndedAt { get; init; }
 
+    /// <summary>When the source was told to stop, by the journal's clock; 0 before.</summary>
+    public long StoppedAt { get; init; }
+
     public double DowntimeMs { get; init; }
 
     public long Bytes { get; init; }
@@ -110,7 +113,7 @@ public sealed record ClaimState
                 e.Number, e.FromHost, e.FromDevice, e.ToHost, e.ToDevice, e.DowntimeLimitMs, e.TimeoutMs, e.BandwidthLimit, e.RequestedBy, e.At))),
         },
         TargetReserved e => Change(m => m with { Step = MigrationStep.PreCopy, Endpoint = e.Endpoint, Token = e.Token }),
-        SwitchoverStarted e => Change(m => m with { Step = MigrationStep.StopCopy, Rounds = e.Rounds, Bytes = e.Bytes }),
+        SwitchoverStarted e => Change(m => m with { Step = MigrationStep.StopCopy, StoppedAt = e.At, Rounds = e.Rounds, Bytes = e.Bytes }),
         // The commit: from here on the target is where the claim runs (L1).
         MigrationCommitted e => Change(m => m with
         {
@@ -190,6 +193,7 @@ public sealed record ClaimState
             Reason = migration.Reason ?? "",
             StartedAt = migration.StartedAt,
             EndedAt = migration.EndedAt,
+            StoppedAt = migration.StoppedAt,
             DowntimeMs = migration.DowntimeMs,
             DowntimeLimitMs = migration.DowntimeLimitMs,
             TimeoutMs = migration.TimeoutMs,
@@ -214,6 +218,7 @@ public sealed record ClaimState
         Outcome = NullIfEmpty(record.Outcome),
         Reason = NullIfEmpty(record.Reason),
         EndedAt = record.EndedAt,
+        StoppedAt = record.StoppedAt,
         DowntimeMs = record.DowntimeMs,
         Bytes = record.Bytes,
         Rounds = record.Rounds,

@@ -1,5 +1,6 @@
 using Fabric.Migration.Claims;
 using Fabric.Migration.Hosts;
+using Microsoft.Extensions.Time.Testing;
 
 namespace Fabric.Migration.Tests.Claims;
 
@@ -114,6 +115,35 @@ public sealed class ClaimRecoveryTests(ClaimLab lab)
     }
 
     [Fact]
+    public async Task Killed_between_stop_and_commit_it_counts_the_time_without_it_as_downtime()
+    {
+        var time = new FakeTimeProvider();
+        var claim = await lab.NewClaim(time).Run();
+        KillOnce(claim, "alpha StopAndCopy", meanwhile: () => time.Advance(TimeSpan.FromSeconds(7)));
+        claim.Tell(claim.ToBeta);
+
+        await AssertMigrated(claim);
+        Assert.InRange((await claim.View()).Migrations[0].DowntimeMs!.Value, 6990, 7000);
+    }
+
+    [Fact]
+    public async Task Killed_between_stop_and_rollback_it_counts_the_time_without_it_as_downtime()
+    {
+        var time = new FakeTimeProvider();
+        var claim = lab.NewClaim(time);
+        claim.Instead = (host, command) => host == "beta" && command is StopAndCopy ? [] : null;
+        await claim.Migrate();
+        await claim.Until("alpha StopAndCopy");
+        time.Advance(TimeSpan.FromSeconds(5));
+        claim.Tell(ClaimUnderTest.Kill);
+        await claim.Until("life 2");
+        claim.Tell(claim.CancelFirst);
+
+        await AssertRolledBack(claim);
+        Assert.InRange((await claim.View()).Migrations[0].DowntimeMs!.Value, 5000, 5010);
+    }
+
+    [Fact]
     public async Task Killed_in_every_step_it_still_ends_on_the_target()
     {
         var claim = await lab.NewClaim().Run();
@@ -137,7 +167,7 @@ public sealed class ClaimRecoveryTests(ClaimLab lab)
     }
 
     /// <summary>The host carries a command out, and the claim's actor dies before it hears of that.</summary>
-    private static void KillOnce(ClaimUnderTest claim, string entry)
+    private static void KillOnce(ClaimUnderTest claim, string entry, Action? meanwhile = null)
     {
         var killed = false;
         var before = claim.Instead;
@@ -147,6 +177,7 @@ public sealed class ClaimRecoveryTests(ClaimLab lab)
                 return before(host, command);
             killed = true;
             claim.CarryOut(host, command);
+            meanwhile?.Invoke();
             claim.Tell(ClaimUnderTest.Kill);
             return [];
         };

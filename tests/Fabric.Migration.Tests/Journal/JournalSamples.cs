@@ -71,48 +71,59 @@ internal static class JournalSamples
         Of("migration.source-released.v1", new SourceReleased { Note = "alpha/fab0:01:00.1 is free", At = 1_795_341_600_133 }),
         Of("migration.rollback-started.v1", new RollbackStarted { Reason = "cancelled by ops", Cancelled = true, At = 1_795_341_600_134 }),
         Of("migration.rolled-back.v1", new MigrationRolledBack { DowntimeMs = 17.75, Bytes = 1L << 31, At = 1_795_341_600_135, Rounds = 3 }),
-        Of("claim.snapshot.v1", new ClaimSnapshot
-        {
-            ClaimId = "vm-7",
-            Model = "accelerator",
-            Host = "beta",
-            Device = "fab0:02:00.3",
-            Generation = 5,
-            MemoryBytes = 1L << 33,
-            StepsPerSecond = 2000,
-            Phase = 6,
-            Message = "its device broke",
-            CreatedAt = 1_795_341_600_123,
-            Migrations =
-            {
-                new MigrationRecord
-                {
-                    Number = 4,
-                    FromHost = "alpha",
-                    FromDevice = "fab0:01:00.1",
-                    ToHost = "beta",
-                    ToDevice = "fab0:02:00.3",
-                    Step = 6,
-                    Outcome = "rolled-back",
-                    Reason = "it did not end within 60 s",
-                    StartedAt = 1_795_341_600_128,
-                    EndedAt = 1_795_341_600_135,
-                    DowntimeMs = 42.125,
-                    DowntimeLimitMs = 300,
-                    TimeoutMs = 60_000,
-                    BandwidthLimit = 1L << 34,
-                    Bytes = (1L << 35) + 1,
-                    Rounds = 6,
-                    Verified = true,
-                    Checksum = "00112233445566778899aabbccddeeff",
-                    Phases = { new Phase { Name = "load", Ms = 2.5, Downtime = true } },
-                    RequestedBy = "ops",
-                    Endpoint = "127.0.0.1:4711",
-                    Token = ByteString.CopyFrom(0xfe, 0xdc, 0x00, 0x01),
-                },
-            },
-        }),
+        Of("claim.snapshot.v1", Snapshot()),
+        StoppedAt("claim.snapshot.v1"),
     ];
+
+    /// <summary>Since its second file a migration says when its source was told to stop.</summary>
+    private static (string Manifest, string File, IMessage Message) StoppedAt(string manifest)
+    {
+        var snapshot = Snapshot();
+        snapshot.Migrations[0].StoppedAt = 1_795_341_600_130;
+        return (manifest, $"{manifest}.2.golden", snapshot);
+    }
+
+    private static ClaimSnapshot Snapshot() => new ClaimSnapshot
+    {
+        ClaimId = "vm-7",
+        Model = "accelerator",
+        Host = "beta",
+        Device = "fab0:02:00.3",
+        Generation = 5,
+        MemoryBytes = 1L << 33,
+        StepsPerSecond = 2000,
+        Phase = 6,
+        Message = "its device broke",
+        CreatedAt = 1_795_341_600_123,
+        Migrations =
+        {
+            new MigrationRecord
+            {
+                Number = 4,
+                FromHost = "alpha",
+                FromDevice = "fab0:01:00.1",
+                ToHost = "beta",
+                ToDevice = "fab0:02:00.3",
+                Step = 6,
+                Outcome = "rolled-back",
+                Reason = "it did not end within 60 s",
+                StartedAt = 1_795_341_600_128,
+                EndedAt = 1_795_341_600_135,
+                DowntimeMs = 42.125,
+                DowntimeLimitMs = 300,
+                TimeoutMs = 60_000,
+                BandwidthLimit = 1L << 34,
+                Bytes = (1L << 35) + 1,
+                Rounds = 6,
+                Verified = true,
+                Checksum = "00112233445566778899aabbccddeeff",
+                Phases = { new Phase { Name = "load", Ms = 2.5, Downtime = true } },
+                RequestedBy = "ops",
+                Endpoint = "127.0.0.1:4711",
+                Token = ByteString.CopyFrom(0xfe, 0xdc, 0x00, 0x01),
+            },
+        },
+    };
 
     private static (string Manifest, string File, IMessage Message) Of(string manifest, IMessage message) => (manifest, $"{manifest}.golden", message);
 }

@@ -1,5 +1,7 @@
 using System.CommandLine;
+using Fabric.Cli.Api;
 using Fabric.Cli.Output;
+using Fabric.Node.Api;
 
 namespace Fabric.Cli.Commands;
 
@@ -9,11 +11,11 @@ internal static class MigrationCommands
     public static Command Build(CommandContext context) => new("migration", "Migrations, past and under way.")
     {
         BuildList(context),
-        BuildShow(context),
-        BuildCancel(context),
+        OfOne(context, "show", "Show one migration and how long each of its phases took.",
+            static (api, id, cancellation) => api.MigrationAsync(id, cancellation)),
+        OfOne(context, "cancel", "Cancel a migration that is not committed yet; its claim runs on where it was.",
+            static (api, id, cancellation) => api.CancelMigrationAsync(id, cancellation)),
     };
-
-    private static Argument<string> Id() => new("migration") { Description = "The migration's id: CLAIM.N.", HelpName = "MIGRATION" };
 
     private static Command BuildList(CommandContext context)
     {
@@ -30,31 +32,16 @@ internal static class MigrationCommands
             claim);
     }
 
-    private static Command BuildShow(CommandContext context)
+    private static Command OfOne(
+        CommandContext context, string name, string description, Func<FabricApi, string, CancellationToken, Task<ApiReply<MigrationResource>>> request)
     {
-        var id = Id();
+        var id = new Argument<string>("migration") { Description = "The migration's id: CLAIM.N.", HelpName = "MIGRATION" };
         return context.Command(
-            "show",
-            "Show one migration and how long each of its phases took.",
+            name,
+            description,
             async invocation =>
             {
-                invocation.Print(
-                    await invocation.Api.MigrationAsync(invocation.Value(id), invocation.Cancellation), ResourceViews.Show);
-                return ExitCode.Ok;
-            },
-            id);
-    }
-
-    private static Command BuildCancel(CommandContext context)
-    {
-        var id = Id();
-        return context.Command(
-            "cancel",
-            "Cancel a migration that is not committed yet; its claim runs on where it was.",
-            async invocation =>
-            {
-                invocation.Print(
-                    await invocation.Api.CancelMigrationAsync(invocation.Value(id), invocation.Cancellation), ResourceViews.Show);
+                invocation.Print(await request(invocation.Api, invocation.Value(id), invocation.Cancellation), ResourceViews.Show);
                 return ExitCode.Ok;
             },
             id);

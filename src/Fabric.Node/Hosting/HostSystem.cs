@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using System.Net;
-using System.Net.Sockets;
 using Akka.Actor;
 using Akka.Actor.Setup;
 using Akka.Configuration;
@@ -47,7 +46,8 @@ internal sealed class HostSystem : IAsyncDisposable
     {
         var emulated = settings.Hardware.Emulated;
         var bus = new EmulatedBus(new EmulatedBusOptions(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes), time);
-        var listener = Listen(settings.DataPlane, loggers);
+        var listener = new DataPlaneListener(
+            loggers.CreateLogger("DataPlane"), endPoint: new IPEndPoint(IPAddress.Parse(settings.DataPlane.Address), settings.DataPlane.Port));
         var system = ActorSystem.Create("host", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(ConfigurationFactory.ParseString(AkkaLogging.Hocon))));
         var devices = system.ActorOf(
             HostActor.Props(new Fabric.Devices.HostOptions(
@@ -67,19 +67,6 @@ internal sealed class HostSystem : IAsyncDisposable
         await System.Terminate();
         await Listener.DisposeAsync();
         bus.Dispose();
-    }
-
-    private static DataPlaneListener Listen(DataPlaneSettings dataPlane, ILoggerFactory loggers)
-    {
-        var endPoint = new IPEndPoint(IPAddress.Parse(dataPlane.Address), dataPlane.Port);
-        try
-        {
-            return new DataPlaneListener(loggers.CreateLogger("DataPlane"), endPoint: endPoint);
-        }
-        catch (SocketException taken)
-        {
-            throw new IOException($"dataPlane.address and dataPlane.port, {endPoint}, cannot be listened on: {taken.Message}", taken);
-        }
     }
 
     /// <summary>The real functions of this machine: shown, and left alone.</summary>

@@ -1,0 +1,106 @@
+using Akka.Actor;
+using Akka.TestKit;
+using Fabric.Migration.Claims;
+using Fabric.Migration.Fleet;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Fabric.Migration.Tests.Fleet;
+
+/// <summary>What a control node knows of its fabric, and what it remembers.</summary>
+public sealed class FleetActorTests : LoneNode
+{
+    private IActorRef Fleet => field ??= Sys.ActorOf(FleetActor.Props(new FakeTimeProvider()), FleetActor.Name);
+
+    [Fact]
+    public async Task A_host_that_has_told_nothing_yet_is_there_without_devices()
+    {
+        var host = Assert.Single((await Describe()).Hosts);
+
+        Assert.Equal(("alpha", "up", null), (host.Name, host.State, host.Inventory));
+    }
+
+    [Fact]
+    public async Task A_host_is_shown_with_the_last_inventory_it_told()
+    {
+        Fleet.Tell(Inventory("alpha", "1.0"));
+        Fleet.Tell(Inventory("alpha", "1.1"));
+
+        Assert.Equal("1.1", Assert.Single((await Describe()).Hosts).Inventory!.Version);
+    }
+
+    [Fact]
+    public async Task A_host_that_is_no_member_any_more_is_down_and_still_shown()
+    {
+        Fleet.Tell(Inventory("beta", "1.0"));
+
+        Assert.Equal([("alpha", "up"), ("beta", "down")], (await Describe()).Hosts.Select(host => (host.Name, host.State)));
+    }
+
+    [Fact]
+    public async Task Claims_are_shown_by_id_each_as_it_was_told_last()
+    {
+        Fleet.Tell(new ClaimChanged(Claim("b", ClaimPhase.Running)));
+        Fleet.Tell(new ClaimChanged(Claim("a", ClaimPhase.Placing)));
+        Fleet.Tell(new ClaimChanged(Claim("a", ClaimPhase.Running)));
+
+        Assert.Equal([("a", ClaimPhase.Running), ("b", ClaimPhase.Running)], (await Describe()).Claims.Select(claim => (claim.Id, claim.Phase)));
+    }
+
+    [Fact]
+    public async Task A_follower_hears_what_is_remembered_after_its_place_and_then_what_comes()
+    {
+        var follower = CreateTestProbe();
+        var place = await OwnArrival();
+        Happen("first");
+        Happen("second");
+        Fleet.Tell(new FollowEvents(follower, place + 1));
+        Happen("third");
+
+        Assert.Equal(
+            [(place + 2, "second"), (place + 3, "third")],
+            new[] { await Next(follower), await Next(follower) }.Select(numbered => (numbered.Id, numbered.Event.Subject)));
+    }
+
+    [Fact]
+    public async Task A_thousand_events_are_remembered()
+    {
+        await OwnArrival();
+        for (var i = 0; i < 1100; i++)
+            Happen($"{i}");
+        var follower = CreateTestProbe();
+        Fleet.Tell(new FollowEvents(follower, AfterId: 0));
+
+        Assert.Equal("100", (await Next(follower)).Event.Subject);
+    }
+
+    [Fact]
+    public async Task A_node_that_came_is_an_event()
+    {
+        var follower = CreateTestProbe();
+        Fleet.Tell(new FollowEvents(follower, AfterId: 0));
+
+        var up = await Next(follower);
+
+        Assert.Equal(("node.up", "alpha"), (up.Event.Kind, up.Event.Subject));
+    }
+
+    private void Happen(string subject) => Fleet.Tell(new FabricEvent(DateTimeOffset.UnixEpoch, "test.happened", subject, "alpha", "it happened"));
+
+    /// <summary>The number of this node's own arrival: the only event that no test made.</summary>
+    private async Task<long> OwnArrival()
+    {
+        var follower = CreateTestProbe();
+        Fleet.Tell(new FollowEvents(follower, AfterId: 0));
+        return (await Next(follower)).Id;
+    }
+
+    private static async Task<NumberedEvent> Next(TestProbe follower) =>
+        await follower.ExpectMsgAsync<NumberedEvent>(TimeSpan.FromSeconds(10), cancellationToken: TestContext.Current.CancellationToken);
+
+    private async Task<FleetDescribed> Describe() => await Fleet.Ask<FleetDescribed>(new DescribeFleet(), TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
+
+    private static HostInventory Inventory(string host, string version) => new(host, $"http://{host}", version, []);
+
+    private static ClaimView Claim(string id, ClaimPhase phase) =>
+        new(id, "accelerator", phase, "alpha", "fab0:01:00.1", 1, "alpha", null, DateTimeOffset.UnixEpoch, null, []);
+}

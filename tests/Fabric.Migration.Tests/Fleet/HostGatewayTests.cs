@@ -1,0 +1,147 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using Akka.TestKit;
+using Fabric.Devices;
+using Fabric.Migration.Fleet;
+using Fabric.Migration.Hosts;
+using Fabric.Pci;
+
+namespace Fabric.Migration.Tests.Fleet;
+
+/// <summary>The gateway between the cluster and a host's devices, with a probe on each of its sides.</summary>
+public sealed class HostGatewayTests : LoneNode
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    private static readonly PciAddress Device = PciAddress.Parse("fab0:01:00.1");
+
+    private TestProbe Devices => field ??= CreateTestProbe();
+
+    private TestProbe Attachments => field ??= CreateTestProbe();
+
+    private TestProbe Claims => field ??= CreateTestProbe();
+
+    /// <summary>Stands at the path of this node's fleet.</summary>
+    private TestProbe Fleet
+    {
+        get
+        {
+            if (field is not null)
+                return field;
+            field = CreateTestProbe();
+            Sys.ActorOf(Props.Create(() => new Relay(field)), FleetActor.Name);
+            return field;
+        }
+    }
+
+    private IActorRef Gateway => field ??= Sys.ActorOf(
+        HostGateway.Props(new HostGatewayOptions("alpha", "http://alpha", "1.0", Sys, Devices, Attachments), Claims), HostGateway.Name);
+
+    [Fact]
+    public async Task It_presents_itself_to_the_attachments_when_it_starts()
+    {
+        var gateway = Gateway;
+
+        Assert.Equal(gateway, (await Attachments.ExpectMsgAsync<UplinkConnected>(Patience, cancellationToken: Cancellation)).Gateway);
+    }
+
+    [Fact]
+    public async Task A_command_goes_to_the_attachments()
+    {
+        var command = new Detach("c1", 3);
+
+        Gateway.Tell(command);
+
+        Assert.Equal(command, await Attachments.FishForMessageAsync(message => message is Detach, Patience, cancellationToken: Cancellation));
+    }
+
+    [Fact]
+    public async Task A_report_goes_to_the_claims()
+    {
+        var report = new Detached("c1", "alpha", 3);
+
+        Gateway.Tell(report);
+
+        Assert.Equal(report, await Claims.ExpectMsgAsync<Detached>(Patience, cancellationToken: Cancellation));
+    }
+
+    [Fact]
+    public async Task What_devices_there_are_is_told_to_the_control_nodes()
+    {
+        var fleet = Fleet;
+        Gateway.Tell(new DeviceList([Status()]));
+
+        var inventory = await fleet.ExpectMsgAsync<HostInventory>(Patience, cancellationToken: Cancellation);
+
+        Assert.Equal(("alpha", "http://alpha", "fab0:01:00.1"), (inventory.Host, inventory.Api, Assert.Single(inventory.Devices).Address));
+    }
+
+    [Fact]
+    public async Task What_is_new_in_a_devices_history_is_told_once()
+    {
+        var fleet = Fleet;
+        var opened = new DeviceHistoryEntry(DateTimeOffset.UnixEpoch.AddSeconds(1), "opened", "opened by c1");
+        var closed = new DeviceHistoryEntry(DateTimeOffset.UnixEpoch.AddSeconds(2), "closed", "closed by c1");
+        Gateway.Tell(new DeviceStatusChanged(Status(opened)));
+        Gateway.Tell(new DeviceStatusChanged(Status(opened, closed)));
+
+        var events = new[] { await NextEvent(fleet), await NextEvent(fleet) };
+
+        Assert.Equal(["device.opened", "device.closed"], events.Select(happened => happened.Kind));
+    }
+
+    [Fact]
+    public async Task A_device_that_changed_has_the_inventory_told_anew()
+    {
+        await Devices.ExpectMsgAsync<ListDevices>(Patience, cancellationToken: Cancellation, hint: Gateway.Path.Name);
+        Gateway.Tell(new DeviceStatusChanged(Status()));
+
+        await Devices.ExpectMsgAsync<ListDevices>(TimeSpan.FromSeconds(1.5), cancellationToken: Cancellation);
+    }
+
+    [Theory]
+    [InlineData("nowhere", "Fatal")]
+    [InlineData("fab0:01:00.1", "Terrible")]
+    public async Task An_error_that_cannot_be_is_refused_with_what_is_wrong(string device, string severity)
+    {
+        var failed = await Gateway.Ask<InjectionFailed>(new InjectError(device, severity), Patience, Cancellation);
+
+        Assert.Equal($"'{device}' is not a PCI address, or '{severity}' is not a severity.", failed.Sentence);
+    }
+
+    [Fact]
+    public async Task An_injected_error_is_answered_with_what_the_recovery_did()
+    {
+        var answer = Gateway.Ask<ErrorInjected>(new InjectError("fab0:01:00.1", "Fatal"), Patience, Cancellation);
+        await Devices.FishForMessageAsync(message => message is InjectAer, Patience, cancellationToken: Cancellation);
+        Devices.Reply(new RecoveryReport(Device, AerSeverity.Fatal, Recovered: false, TimeSpan.FromMilliseconds(5), ["resume"]));
+
+        var injected = await answer;
+
+        Assert.Equal(("failed", 5, "resume"), (injected.Outcome, injected.Ms, Assert.Single(injected.Steps)));
+    }
+
+    [Fact]
+    public async Task An_injection_that_the_host_refuses_is_answered_with_its_sentence()
+    {
+        var answer = Gateway.Ask<InjectionFailed>(new InjectError("fab0:01:00.1", "Fatal"), Patience, Cancellation);
+        await Devices.FishForMessageAsync(message => message is InjectAer, Patience, cancellationToken: Cancellation);
+        Devices.Reply(new DeviceFailed(new(Vfio.Errno.ENODEV, "There is no such function.")));
+
+        Assert.Equal("There is no such function.", (await answer).Sentence);
+    }
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    private static async Task<FabricEvent> NextEvent(TestProbe fleet) =>
+        (FabricEvent)await fleet.FishForMessageAsync(message => message is FabricEvent, Patience, cancellationToken: Cancellation);
+
+    private static DeviceStatus Status(params ImmutableArray<DeviceHistoryEntry> history) => new(
+        Device, new PciIds(0x1d0f, 0xfab1), "accelerator", Physical: false, "accelerator-vf", DeviceState.Closed, DeviceHealth.Healthy,
+        Migration: null, Holder: null, StateBytes: 4096, IommuGroup: null, PhysicalFunction: null, ["flr"], history);
+
+    private sealed class Relay(IActorRef to) : UntypedActor
+    {
+        protected override void OnReceive(object message) => to.Forward(message);
+    }
+}

@@ -440,7 +440,8 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
         var needed = state.Migration is { Step: MigrationStep.Rollback } m ? m.FromHost : state.Host;
         if (members.Host(needed) is not { } host || !members.IsReachable(host))
             return $"{needed} was lost or does not answer: the claim waits for it and is not started anywhere else; bring that host back";
-        return state.Phase == ClaimPhase.Running && status is null ? $"{needed} has not been heard of yet" : null;
+        var overdue = state.Phase == ClaimPhase.Running && status is null && time.GetElapsedTime(stepSince) > StatusDeadline;
+        return overdue ? $"{needed} has not told yet what became of the claim's device" : null;
     }
 
     private ClaimView View() => new(

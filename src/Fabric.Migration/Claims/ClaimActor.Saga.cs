@@ -387,7 +387,12 @@ public sealed partial class ClaimActor
     private void RollBack(string reason, bool cancelled = false, Action? then = null) => Record(
         new RollbackStarted { Reason = reason, Cancelled = cancelled, At = Now }, "migration.rolling-back", reason, then);
 
-    private void Fail(string reason) => Record(new ClaimFailed { Reason = reason, At = Now }, "claim.failed", reason);
+    private void Fail(string reason)
+    {
+        if (planning is not null)
+            RefusePlan(reason);
+        Record(new ClaimFailed { Reason = reason, At = Now }, "claim.failed", reason);
+    }
 
     private static Phase PhaseOf(string name, double ms, bool downtime = true) => new() { Name = name, Ms = ms, Downtime = downtime };
 

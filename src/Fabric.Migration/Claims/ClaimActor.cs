@@ -249,15 +249,20 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
     private void Plan(Planning plan)
     {
         planning = plan;
-        if (plan.Command is StartMigration && status is null)
+        if (plan.Command is not StartMigration)
         {
-            // What the target must fit is known from the source alone: hear of it first.
+            PlanNext();
+        }
+        else if (Waiting() is { } reason)
+        {
+            RefusePlan($"{reason}.");
+        }
+        else
+        {
+            // The source is looked at first: it must be there now, and what the target must fit is known from it alone.
             Timers.StartSingleTimer(nameof(PlanOverdue), new PlanOverdue(planning.Asked), PlanDeadline);
             Send(state.Host, new ReportAttachment(ClaimId, state.Generation));
-            return;
         }
-
-        PlanNext();
     }
 
     private void PlanNext()
@@ -460,8 +465,9 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
     private MigrationView View(ClaimMigration migration)
     {
         var live = migration.Step != MigrationStep.Done && migration == state.Migration;
+        var heard = live && progress?.Migration == migration.Number ? progress : null;
         var now = live ? Now : migration.EndedAt;
-        var bytes = live && progress is not null ? Math.Max(migration.Bytes, progress.Bytes) : migration.Bytes;
+        var bytes = Math.Max(migration.Bytes, heard?.Bytes ?? 0);
         var total = now - migration.StartedAt;
         return new MigrationView(
             migration.Number,
@@ -477,9 +483,9 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             migration.Step is MigrationStep.Done or MigrationStep.Release ? migration.DowntimeMs : null,
             migration.DowntimeLimitMs,
             bytes,
-            live && progress is not null ? progress.RemainingBytes : 0,
-            live && progress is not null ? progress.BytesPerSecond : total > 0 ? bytes * 1000 / total : 0,
-            live && progress is not null ? Math.Max(migration.Rounds, progress.Rounds) : migration.Rounds,
+            heard?.RemainingBytes ?? 0,
+            heard?.BytesPerSecond ?? (total > 0 ? bytes * 1000 / total : 0),
+            Math.Max(migration.Rounds, heard?.Rounds ?? 0),
             migration.Verified,
             migration.Checksum,
             [.. migration.Phases.Select(phase => new PhaseView(phase.Name, phase.Ms, phase.Downtime))],

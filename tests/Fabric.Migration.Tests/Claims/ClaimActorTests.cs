@@ -332,6 +332,40 @@ public sealed class ClaimActorTests(ClaimLab lab)
         Assert.Equal(("beta", 3L), ((await claim.View()).Host, (await claim.View()).Generation));
     }
 
+    [Fact]
+    public async Task The_source_is_looked_at_before_the_target_whenever_a_migration_is_planned()
+    {
+        var claim = await lab.NewClaim().Run();
+        await claim.View();
+
+        await claim.Ask<ClaimAccepted>(claim.ToBeta);
+
+        Assert.Equal(["alpha ReportAttachment", "beta PlanTarget"], claim.Log.SkipWhile(entry => entry != "journal ClaimStarted").Where(entry => entry is "alpha ReportAttachment" or "beta PlanTarget"));
+    }
+
+    [Fact]
+    public async Task A_claim_whose_device_turns_out_to_be_gone_is_refused_its_migration_with_the_reason()
+    {
+        var claim = await lab.NewClaim().Run();
+        claim.Instead = (host, command) => command is ReportAttachment ? [claim.Failure(host, command, gone: true)] : null;
+
+        var refused = await claim.Ask<ClaimRefused>(claim.ToBeta);
+
+        Assert.Equal((RefusalCode.Plan, "it broke The state of the device died with it."), (refused.Code, refused.Sentence));
+    }
+
+    [Fact]
+    public async Task A_migration_that_begins_shows_nothing_of_the_one_before_it()
+    {
+        var claim = lab.NewClaim();
+        await claim.Migrate();
+        await claim.Until("journal SourceReleased");
+
+        var accepted = await claim.Ask<ClaimAccepted>(claim.ToBeta with { TargetHost = "alpha" });
+
+        Assert.Equal((0L, 0L, 0), (accepted.Claim.Migrations[1].Bytes, accepted.Claim.Migrations[1].RemainingBytes, accepted.Claim.Migrations[1].Rounds));
+    }
+
     // ---- Cancelling ------------------------------------------------------------------------------------------------------------------
 
     [Theory]

@@ -9,7 +9,7 @@ namespace Fabric.Drivers.Tests;
 
 public sealed class AcceleratorMigrationTests() : TestKit("akka.log-dead-letters = off")
 {
-    private const int HeadBytes = 16;
+    private const int HeadBytes = 24;
 
     [Fact]
     public async Task State_arrives_byte_for_byte_and_the_device_goes_on_where_it_stood()
@@ -85,6 +85,7 @@ public sealed class AcceleratorMigrationTests() : TestKit("akka.log-dead-letters
     {
         { "another magic", HeadBytes, 0xff },
         { "another version", HeadBytes + 8, 9 },
+        { "another size of block", HeadBytes + 13, 0x20 },
         { "another size of state", HeadBytes + 16, 9 },
         { "a record of no known kind first", 0, 7 },
         { "a first record of another length", 4, 99 },

@@ -42,7 +42,9 @@ internal sealed class Lab : IDisposable
 
     public HolderMemory Memory { get; }
 
-    public static async Task<Lab> OpenAsync(ActorSystem system, IActorRef holder, byte slot, long stateBytes = StateBytes)
+    /// <param name="wrap">What stands between the core and the accelerator, if anything.</param>
+    public static async Task<Lab> OpenAsync(
+        ActorSystem system, IActorRef holder, byte slot, long stateBytes = StateBytes, Func<IPciFunction, IPciFunction>? wrap = null)
     {
         var time = new FakeTimeProvider();
         var address = new PciAddress(0xfab0, 1, 0, slot);
@@ -50,7 +52,7 @@ internal sealed class Lab : IDisposable
         var status = new DeviceStatus(
             address, function.Ids, "accelerator-vf", false, "accelerator", DeviceState.Closed, DeviceHealth.Healthy, MigrationState.Running,
             null, stateBytes, null, null, ["flr"], []);
-        var supervisor = system.ActorOf(DeviceSupervisor.Props(function, AcceleratorDriver.Registration, status, time));
+        var supervisor = system.ActorOf(DeviceSupervisor.Props(wrap?.Invoke(function) ?? function, AcceleratorDriver.Registration, status, time));
         var client = (await DeviceClient.OpenAsync(supervisor, "the test", holder)).Value;
         var memory = new HolderMemory(MemoryBytes);
         Assert.True((await client.MapDmaAsync(Iova, memory)).IsOk);
@@ -73,6 +75,13 @@ internal sealed class Lab : IDisposable
         var command = new byte[2];
         BinaryPrimitives.WriteUInt16LittleEndian(command, (ushort)(PciCommand.MemorySpace | PciCommand.BusMaster));
         Assert.True((await Client.WriteAsync(RegionIndex.Config, ConfigOffset.Command, command)).IsOk);
+    }
+
+    /// <summary>The driver fails and is restarted; what is asked of the device after this meets the new one.</summary>
+    public async Task FailDriverAsync(ActorSystem system)
+    {
+        var driver = await system.ActorSelection(Supervisor.Path / "driver-1").ResolveOne(TimeSpan.FromSeconds(5));
+        driver.Tell(Kill.Instance);
     }
 
     /// <summary>Lets the engine run for so many milliseconds.</summary>

@@ -7,21 +7,48 @@ using Fabric.Vfio.Dirty;
 namespace Fabric.Drivers.Accelerator;
 
 /// <summary>How the accelerator is told: its registers behind two mapped BARs. Knows nothing of the uAPI.</summary>
-internal sealed class AcceleratorCommands(RegionMapping registers, RegionMapping state, RegionMapping migration)
+internal sealed class AcceleratorCommands
 {
     /// <summary>Log words are taken this many bytes at a time.</summary>
     private const int LogBatch = 512;
 
+    private readonly RegionMapping registers;
+    private readonly RegionMapping state;
+    private readonly RegionMapping migration;
     private ulong logIova;
     private ulong logLength;
 
-    public ulong StateBytes
+    private AcceleratorCommands(RegionMapping registers, RegionMapping state, RegionMapping migration, ulong stateBytes) =>
+        (this.registers, this.state, this.migration, StateBytes) = (registers, state, migration, stateBytes);
+
+    /// <summary>Bytes of device state: of the device that was attached, whatever becomes of it.</summary>
+    public ulong StateBytes { get; }
+
+    /// <summary>Takes the three BARs of one session. Errors: EIO where what answers is no accelerator, ENODEV when the session has ended.</summary>
+    public static VfioResult<AcceleratorCommands> Attach(RegionMapping registers, RegionMapping state, RegionMapping migration)
     {
-        get
-        {
-            Span<byte> value = stackalloc byte[8];
-            return registers.Read(AcceleratorRegister.StateBytes, value).IsOk ? BinaryPrimitives.ReadUInt64LittleEndian(value) : 0;
-        }
+        Span<byte> value = stackalloc byte[8];
+        var read = registers.Read(AcceleratorRegister.StateBytes, value);
+        if (!read.IsOk)
+            return read.Error;
+        var stateBytes = BinaryPrimitives.ReadUInt64LittleEndian(value);
+        return stateBytes is 0 or > AcceleratorMigration.MaxStateBytes || stateBytes % AcceleratorState.BlockBytes != 0 || stateBytes > state.Length
+            ? new VfioError(Errno.EIO, "The accelerator tells no possible size of its state; reset its link, or take it out of service.")
+            : new AcceleratorCommands(registers, state, migration, stateBytes);
+    }
+
+    /// <summary>
+    /// Whether the device still is where its driver put it. A reset behind the driver's back, as a link's is (ER-10), leaves power-on state
+    /// that looks like any other: only this tells. Errors: EIO.
+    /// </summary>
+    public VfioResult CheckActivity(AcceleratorActivity expected, AcceleratorActivity mask)
+    {
+        var activity = ReadActivity();
+        if (!activity.IsOk)
+            return activity.Error;
+        return (activity.Value & mask) == expected
+            ? VfioResult.Ok
+            : VfioResult.Fail(Errno.EIO, "The accelerator was reset behind its driver's back, and what it held is lost; reset the device.");
     }
 
     public VfioResult<AcceleratorActivity> ReadActivity()
@@ -54,9 +81,17 @@ internal sealed class AcceleratorCommands(RegionMapping registers, RegionMapping
 
     public VfioResult WriteContext(ReadOnlySpan<byte> source) => migration.Write(AcceleratorMigration.Context, source);
 
-    /// <summary>Takes the state log into a bitmap of blocks: what is taken is cleared in the device.</summary>
-    public VfioResult TakeStateLog(DirtyBitmap blocks) =>
-        TakeLog(AcceleratorMigration.StateLog, blocks, 0, StateBytes, AcceleratorState.BlockBytes);
+    /// <summary>
+    /// Takes the state log into a bitmap of blocks: what is taken is cleared in the device. Errors: EIO, also where the log is off by then.
+    /// </summary>
+    public VfioResult TakeStateLog(DirtyBitmap blocks)
+    {
+        var taken = TakeLog(AcceleratorMigration.StateLog, blocks, 0, StateBytes, AcceleratorState.BlockBytes);
+        return taken.IsOk ? CheckStateLog() : taken;
+    }
+
+    /// <summary>Whether the state log is still on, so that all that was read before is of one life of the device.</summary>
+    public VfioResult CheckStateLog() => CheckActivity(AcceleratorActivity.StateLogOn, AcceleratorActivity.StateLogOn);
 
     public VfioResult StartDmaLog(ulong iova, ulong length)
     {
@@ -70,11 +105,13 @@ internal sealed class AcceleratorCommands(RegionMapping registers, RegionMapping
         return written.IsOk ? Execute(AcceleratorCommand.StartDmaLog) : written;
     }
 
-    /// <summary>Takes the DMA log: what is taken is cleared in the device (MG-41).</summary>
+    /// <summary>Takes the DMA log: what is taken is cleared in the device (MG-41). Errors: EIO, also where the log is off by then.</summary>
     public VfioResult<DirtyBitmap> TakeDmaLog()
     {
         var pages = new DirtyBitmap(logIova, logLength, AcceleratorMigration.LogPageSize);
         var taken = TakeLog(AcceleratorMigration.DmaLog, pages, logIova, logLength, AcceleratorMigration.LogPageSize);
+        if (taken.IsOk)
+            taken = CheckActivity(AcceleratorActivity.DmaLogOn, AcceleratorActivity.DmaLogOn);
         return taken.IsOk ? pages : taken.Error;
     }
 

@@ -19,16 +19,18 @@ public sealed class AcceleratorDriver : VariantDriver
 {
     private const MigrationFlags Flags = MigrationFlags.StopCopy | MigrationFlags.P2P | MigrationFlags.PreCopy;
 
+    private readonly HeldSession held;
     private AcceleratorCommands? device;
-    private SessionId mapped;
     private MigrationState state = MigrationState.Running;
     private AcceleratorSaveStream? saving;
     private AcceleratorLoadStream? loading;
     private bool logging;
 
-    public AcceleratorDriver(DriverContext context)
+    /// <param name="held">Given again to the driver that comes after this one, when this one fails.</param>
+    public AcceleratorDriver(DriverContext context, HeldSession held)
         : base(context)
     {
+        this.held = held;
         On<OpenDevice>(Open);
         On<CloseDevice>(Close);
         On<ResetDevice>(Reset);
@@ -50,7 +52,17 @@ public sealed class AcceleratorDriver : VariantDriver
         "accelerator",
         new PciIds(AcceleratorIds.Vendor, AcceleratorIds.VirtualFunction),
         "accelerator-vf",
-        context => Props.Create(() => new AcceleratorDriver(context)));
+        context => PropsOf(context, new HeldSession()));
+
+    // Evaluated once: a restarted driver is given what its forerunner had.
+    private static Props PropsOf(DriverContext context, HeldSession held) => Props.Create(() => new AcceleratorDriver(context, held));
+
+    /// <summary>The session that the device is open for, as far as the driver knows. It outlives a restart of the driver, as the session does.</summary>
+    public sealed class HeldSession
+    {
+        /// <summary>The default where there is none.</summary>
+        public SessionId Id { get; set; }
+    }
 
     // ---- Opening: the core first, then what is the driver's own (LC-25) --------------------------------------------------------------
 
@@ -63,58 +75,81 @@ public sealed class AcceleratorDriver : VariantDriver
         }
 
         Forget();
-        Attach(opened.Session, _ => Reply(opened));
+        Attach(
+            opened.Session,
+            _ => Reply(opened),
+            failed => AskCore(new CloseDevice(opened.Session), _ => Reply(failed)));
     });
 
     private void Close(CloseDevice close)
     {
-        Forget();
+        if (close.Session == held.Id)
+            Forget();
         AskCore(close, Reply);
     }
 
-    private void Reset(ResetDevice reset) => AskCore(reset, reply =>
+    /// <summary>
+    /// A reset leaves RUNNING and no stream (MG-34). Streams end before it: none may take the state it leaves for the one it should carry. One
+    /// that is refused leaves the state, without its stream.
+    /// </summary>
+    private void Reset(ResetDevice reset)
     {
-        if (reply is DeviceDone)
-        {
-            // MG-34: a reset leaves RUNNING and no stream.
+        if (reset.Session == held.Id)
             DisableStreams();
-            logging = false;
-            Enter(MigrationState.Running);
-        }
+        AskCore(reset, reply =>
+        {
+            if (reply is DeviceDone)
+            {
+                logging = false;
+                Enter(MigrationState.Running);
+            }
 
-        Reply(reply);
-    });
+            Reply(reply);
+        });
+    }
 
     /// <summary>
     /// Runs what needs the device, after mapping it if need be: after a restart the driver has lost its mappings, and the core has not lost
     /// the session. A session that is not open is refused by the core there.
     /// </summary>
-    private void WithDevice(SessionId session, Action<AcceleratorCommands> then)
+    private void WithDevice(SessionId session, Action<AcceleratorCommands> then) =>
+        WithDevice(session, then, Reply);
+
+    private void WithDevice(SessionId session, Action<AcceleratorCommands> then, Action<DeviceFailed> failed)
     {
-        if (device is not null && session == mapped)
+        if (device is not null && session == held.Id)
             then(device);
         else
-            Attach(session, then);
+            Attach(session, then, failed);
     }
 
-    private void Attach(SessionId session, Action<AcceleratorCommands> then) =>
-        Map(session, AcceleratorBar.Registers, registers =>
-            Map(session, AcceleratorBar.State, memory =>
-                Map(session, AcceleratorBar.Migration, migration =>
-                {
-                    device = new AcceleratorCommands(registers, memory, migration);
-                    mapped = session;
-                    AdoptActivity(device);
-                    then(device);
-                })));
-
-    private void Map(SessionId session, int bar, Action<RegionMapping> then) => AskCore(new MapRegion(session, bar), reply =>
+    private void Attach(SessionId session, Action<AcceleratorCommands> then, Action<DeviceFailed> failed)
     {
-        if (reply is RegionMapped mapping)
-            then(mapping.Mapping);
-        else
-            Reply(reply);
-    });
+        Map(AcceleratorBar.Registers, registers =>
+            Map(AcceleratorBar.State, memory =>
+                Map(AcceleratorBar.Migration, migration => Adopt(AcceleratorCommands.Attach(registers, memory, migration)))));
+
+        void Map(int bar, Action<RegionMapping> mapped) => AskCore(new MapRegion(session, bar), reply =>
+        {
+            if (reply is RegionMapped mapping)
+                mapped(mapping.Mapping);
+            else
+                failed((DeviceFailed)reply);
+        });
+
+        void Adopt(VfioResult<AcceleratorCommands> attached)
+        {
+            if (!attached.IsOk)
+            {
+                failed(new DeviceFailed(attached.Error));
+                return;
+            }
+
+            (device, held.Id) = (attached.Value, session);
+            AdoptActivity(device);
+            then(device);
+        }
+    }
 
     /// <summary>A device found in the middle of a migration has lost its stream with the driver: ERROR, until a reset (MG-31).</summary>
     private void AdoptActivity(AcceleratorCommands commands)
@@ -125,14 +160,21 @@ public sealed class AcceleratorDriver : VariantDriver
 
     protected override void OnSessionClosed(SessionId session)
     {
-        if (session == mapped)
+        if (session == held.Id)
             Forget();
+    }
+
+    /// <summary>The streams of a driver that failed reach nothing any more: the one that comes after it does not know them.</summary>
+    protected override void PostStop()
+    {
+        DisableStreams();
+        base.PostStop();
     }
 
     private void Forget()
     {
         DisableStreams();
-        (device, mapped, logging, state) = (null, default, false, MigrationState.Running);
+        (device, held.Id, logging, state) = (null, default, false, MigrationState.Running);
     }
 
     // ---- What the user may not see ---------------------------------------------------------------------------------------------------
@@ -150,7 +192,9 @@ public sealed class AcceleratorDriver : VariantDriver
         while (state != target)
         {
             var next = MigrationArcs.Next(state, target, Flags);
-            var done = next.IsOk ? Perform(commands, state, next.Value, out opened) : next.Error;
+            var done = next.IsOk ? CheckWhole(commands) : next.Error;
+            if (done.IsOk)
+                done = Perform(commands, state, next.Value, out opened);
             if (!done.IsOk)
             {
                 Reply(done);
@@ -160,8 +204,31 @@ public sealed class AcceleratorDriver : VariantDriver
             Enter(next.Value);
         }
 
-        Reply(new MigrationStateSet(state, opened));
+        var whole = CheckWhole(commands);
+        Reply(whole.IsOk ? new MigrationStateSet(state, opened) : new DeviceFailed(whole.Error));
     }
+
+    /// <summary>A device that is not where it was put was reset in mid-migration (ER-10): ERROR, until it is reset by its holder (MG-31).</summary>
+    private VfioResult CheckWhole(AcceleratorCommands commands)
+    {
+        if (state == MigrationState.Error)
+            return VfioResult.Ok;
+        var whole = commands.CheckActivity(ActivityOf(state), ~AcceleratorActivity.DmaLogOn);
+        if (whole.Error.Errno is not (Errno.None or Errno.ENODEV))
+            Enter(MigrationState.Error);
+        return whole;
+    }
+
+    private static AcceleratorActivity ActivityOf(MigrationState state) => state switch
+    {
+        MigrationState.RunningP2P => AcceleratorActivity.InitiatorSuspended,
+        MigrationState.Stop or MigrationState.Resuming => AcceleratorActivity.InitiatorSuspended | AcceleratorActivity.ResponderSuspended,
+        MigrationState.StopCopy =>
+            AcceleratorActivity.InitiatorSuspended | AcceleratorActivity.ResponderSuspended | AcceleratorActivity.StateLogOn,
+        MigrationState.PreCopy => AcceleratorActivity.StateLogOn,
+        MigrationState.PreCopyP2P => AcceleratorActivity.InitiatorSuspended | AcceleratorActivity.StateLogOn,
+        _ => AcceleratorActivity.None,
+    };
 
     /// <summary>One primitive arc (contract §7.2, as mlx5 does it): what the device is told, and which stream comes and goes.</summary>
     private VfioResult Perform(AcceleratorCommands commands, MigrationState from, MigrationState to, out IMigrationStream? opened)
@@ -200,7 +267,9 @@ public sealed class AcceleratorDriver : VariantDriver
                 return VfioResult.Ok;
             case (MigrationState.Resuming, MigrationState.Stop):
                 var loaded = loading?.Finish() ?? VfioResult.Ok;
-                loading = null;
+                // A stream that was refused stays, and stays refused, until a reset.
+                if (loaded.IsOk)
+                    loading = null;
                 return loaded;
             default:
                 return VfioResult.Fail(Errno.EINVAL, "The accelerator has no such transition.");
@@ -228,6 +297,8 @@ public sealed class AcceleratorDriver : VariantDriver
             Reply(VfioResult.Fail(Errno.EINVAL, "DMA logging is on already; stop it first."));
         else if (start.Length == 0 || ((start.Iova | start.Length) & (AcceleratorMigration.LogPageSize - 1)) != 0)
             Reply(VfioResult.Fail(Errno.EINVAL, "DMA logging watches whole pages of 4096 bytes; align the range."));
+        else if (start.Length > ulong.MaxValue - start.Iova)
+            Reply(VfioResult.Fail(Errno.EOVERFLOW, "The range runs past the end of the 64-bit address space; shorten it."));
         else if (start.Length > AcceleratorMigration.MaxLogLength)
             Reply(VfioResult.Fail(Errno.E2BIG, "The range is longer than the accelerator can watch (64 GiB)."));
         else
@@ -258,11 +329,22 @@ public sealed class AcceleratorDriver : VariantDriver
 
     // ---- Errors ----------------------------------------------------------------------------------------------------------------------
 
+    /// <summary>
+    /// mmio_enabled. No vote where nobody has the device open, or has it no more: its next open resets it. A device that does not answer is
+    /// given up.
+    /// </summary>
     private void ClearError()
     {
-        if (device is null)
-            Reply(new RecoveryVoted(RecoveryVote.None));
+        if (held.Id == default)
+            Vote(VfioResult.Fail(Errno.ENODEV, "The device is not open."));
         else
-            Reply(new RecoveryVoted(device.ClearInternalError().IsOk ? RecoveryVote.Recovered : RecoveryVote.Disconnect));
+            WithDevice(held.Id, commands => Vote(commands.ClearInternalError()), failed => Vote(failed.Error));
+
+        void Vote(VfioResult cleared) => Reply(new RecoveryVoted(cleared.Error.Errno switch
+        {
+            Errno.None => RecoveryVote.Recovered,
+            Errno.ENODEV => RecoveryVote.None,
+            _ => RecoveryVote.Disconnect,
+        }));
     }
 }

@@ -17,8 +17,8 @@ internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigra
     private readonly byte[] small = new byte[Math.Max(AcceleratorStreamFormat.HeaderBytes, AcceleratorMigration.ContextBytes)];
     private int headFilled;
     private int smallFilled;
-    private RecordKind kind;
-    private int length;
+    private RecordHead record;
+    private ulong nextNumber;
     private int left;
     private ulong offset;
     private bool headerSeen;
@@ -27,17 +27,23 @@ internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigra
     private bool disabled;
     private VfioError broken;
 
-    /// <summary>Whether the whole of a state was accepted. Errors: EINVAL for one that was cut short, or what a write was refused with.</summary>
+    /// <summary>
+    /// Whether the whole of a state was accepted. Errors: EINVAL for one that was cut short, or what a write was refused with; the answer
+    /// stays the same from then on.
+    /// </summary>
     public VfioResult Finish()
     {
         lock (gate)
         {
             disabled = true;
-            if (broken.Errno != Errno.None)
-                return broken;
-            return endSeen
-                ? device.WriteContext(small.AsSpan(0, AcceleratorMigration.ContextBytes))
-                : VfioResult.Fail(Errno.EINVAL, "The migration stream ended before the device state was complete; send it again from the start.");
+            if (broken.Errno == Errno.None)
+            {
+                broken = endSeen
+                    ? device.WriteContext(small.AsSpan(0, AcceleratorMigration.ContextBytes)).Error
+                    : Refused("The migration stream ended before the device state was complete; reset the device, and send it again from the start.");
+            }
+
+            return broken;
         }
     }
 
@@ -70,7 +76,7 @@ internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigra
         if (left == 0)
             return TakeHead(source);
         var part = Math.Min(left, source.Length);
-        if (kind == RecordKind.Blocks)
+        if (record.Kind == RecordKind.Blocks)
         {
             broken = device.WriteState(offset, source[..part]).Error;
             offset += (ulong)part;
@@ -95,30 +101,34 @@ internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigra
         if (headFilled < head.Length)
             return part;
         headFilled = smallFilled = 0;
-        (kind, length, offset) = AcceleratorStreamFormat.ReadHead(head);
+        record = AcceleratorStreamFormat.ReadHead(head);
         broken = CheckHead();
-        left = broken.Errno == Errno.None ? length : 0;
-        if (kind == RecordKind.End && broken.Errno == Errno.None)
-            endSeen = true;
+        if (broken.Errno != Errno.None)
+            return part;
+        nextNumber++;
+        (left, offset) = (record.Length, record.Offset);
+        endSeen = record.Kind == RecordKind.End;
         return part;
     }
 
-    private VfioError CheckHead() => kind switch
+    private VfioError CheckHead() => record.Kind switch
     {
         _ when endSeen => Refused("The migration stream goes on after its end."),
-        RecordKind.Header when !headerSeen && length == AcceleratorStreamFormat.HeaderBytes => default,
+        RecordKind.Header when !headerSeen && record is { Length: AcceleratorStreamFormat.HeaderBytes, Number: 0 } => default,
         _ when !headerSeen => Refused("The migration stream does not start with an accelerator's header; it is another device's."),
-        RecordKind.Blocks when !contextSeen && length is > 0 and <= AcceleratorStreamFormat.MaxRunBytes &&
-                               offset <= device.StateBytes && (ulong)length <= device.StateBytes - offset => default,
+        _ when record.Number != nextNumber =>
+            Refused("The migration stream has a record missing, repeated or out of its order; send it whole, in order and once."),
+        RecordKind.Blocks when !contextSeen && record.Length is > 0 and <= AcceleratorStreamFormat.MaxRunBytes &&
+                               record.Offset <= device.StateBytes && (ulong)record.Length <= device.StateBytes - record.Offset => default,
         RecordKind.Blocks => Refused("The migration stream holds blocks that this device has no place for."),
-        RecordKind.Context when !contextSeen && length == AcceleratorMigration.ContextBytes => default,
-        RecordKind.End when contextSeen && length == 0 => default,
+        RecordKind.Context when !contextSeen && record.Length == AcceleratorMigration.ContextBytes => default,
+        RecordKind.End when contextSeen && record.Length == 0 => default,
         _ => Refused("The migration stream is damaged: a record of a kind or length that cannot stand here."),
     };
 
     private void EndRecord()
     {
-        switch (kind)
+        switch (record.Kind)
         {
             case RecordKind.Header:
                 headerSeen = true;
@@ -139,6 +149,8 @@ internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigra
             return Refused("The migration stream does not start with an accelerator's header; it is another device's.");
         if (BinaryPrimitives.ReadUInt32LittleEndian(small.AsSpan(8)) != AcceleratorStreamFormat.Version)
             return Refused("The migration stream is of another version of the accelerator's driver; run the same version on both hosts.");
+        if (BinaryPrimitives.ReadUInt32LittleEndian(small.AsSpan(12)) != AcceleratorState.BlockBytes)
+            return Refused("The migration stream is of an accelerator with another size of block; choose a target of the same kind.");
         if (BinaryPrimitives.ReadUInt64LittleEndian(small.AsSpan(16)) != device.StateBytes)
             return Refused("The migration stream is of an accelerator with another size of device state; choose a target of the same size.");
         return default;

@@ -14,10 +14,13 @@ internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigra
 {
     private readonly Lock gate = new();
     private readonly DirtyBitmap blocks = new(0, device.StateBytes, AcceleratorState.BlockBytes);
+
+    /// <summary>The start-up set: blocks that have not gone out once (MG-25).</summary>
+    private readonly DirtyBitmap unsent = Full(device.StateBytes);
     private Phase phase = Phase.Header;
     private bool stopped;
     private bool disabled;
-    private long initialLeft = (long)device.StateBytes;
+    private ulong records;
 
     // The record under way: its head and small payload here, or a run of state read as it goes out.
     private readonly byte[] staged = new byte[AcceleratorStreamFormat.HeadBytes + AcceleratorMigration.ContextBytes];
@@ -25,6 +28,9 @@ internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigra
     private int stagedTo;
     private ulong runAt;
     private ulong runLeft;
+
+    // Runs are taken from here on, around and around: a block that changes all the time does not keep the others from going out.
+    private ulong cursor;
 
     private enum Phase
     {
@@ -72,9 +78,7 @@ internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigra
                     var taken = device.ReadState(runAt, rest[..part]);
                     if (!taken.IsOk)
                         return taken.Error;
-                    runAt += (ulong)part;
-                    runLeft -= (ulong)part;
-                    initialLeft -= Math.Min(initialLeft, part);
+                    Advance((ulong)part);
                     read += part;
                 }
                 else if (StageNext() is { Errno: not Errno.None } failed)
@@ -106,8 +110,9 @@ internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigra
             var taken = device.TakeStateLog(blocks);
             if (!taken.IsOk)
                 return taken.Error;
-            var dirty = (blocks.DirtyPages * AcceleratorState.BlockBytes) + (long)runLeft;
-            return new PrecopyInfo((ulong)initialLeft, (ulong)Math.Max(0, dirty - initialLeft));
+            var left = (blocks.DirtyPages * AcceleratorState.BlockBytes) + (long)runLeft;
+            var initial = unsent.DirtyPages * AcceleratorState.BlockBytes;
+            return new PrecopyInfo((ulong)initial, (ulong)Math.Max(0, left - initial));
         }
     }
 
@@ -118,9 +123,8 @@ internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigra
         switch (phase)
         {
             case Phase.Header:
-                AcceleratorStreamFormat.WriteHead(staged, RecordKind.Header, AcceleratorStreamFormat.HeaderBytes, 0);
                 AcceleratorStreamFormat.WriteHeader(staged.AsSpan(AcceleratorStreamFormat.HeadBytes), device.StateBytes);
-                Staged(AcceleratorStreamFormat.HeaderBytes);
+                Stage(RecordKind.Header, AcceleratorStreamFormat.HeaderBytes);
                 phase = Phase.Blocks;
                 break;
             case Phase.Blocks when StageRun(out var failed):
@@ -133,15 +137,16 @@ internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigra
             case Phase.Context:
                 var context = staged.AsSpan(AcceleratorStreamFormat.HeadBytes, AcceleratorMigration.ContextBytes);
                 var read = device.ReadContext(context);
+                // Asked when everything has been read: a reset at any time before would have turned it off.
+                if (read.IsOk)
+                    read = device.CheckStateLog();
                 if (!read.IsOk)
                     return read.Error;
-                AcceleratorStreamFormat.WriteHead(staged, RecordKind.Context, AcceleratorMigration.ContextBytes, 0);
-                Staged(AcceleratorMigration.ContextBytes);
+                Stage(RecordKind.Context, AcceleratorMigration.ContextBytes);
                 phase = Phase.End;
                 break;
             case Phase.End:
-                AcceleratorStreamFormat.WriteHead(staged, RecordKind.End, 0, 0);
-                Staged(0);
+                Stage(RecordKind.End, 0);
                 phase = Phase.Done;
                 break;
             case Phase.Done:
@@ -162,15 +167,35 @@ internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigra
                 return true;
         }
 
-        if (blocks.DirtyPages == 0)
+        if ((blocks.NextRun(cursor) ?? blocks.NextRun(0)) is not { } run)
             return false;
-        var run = blocks.Runs.First();
         (runAt, runLeft) = (run.Iova, Math.Min(run.Length, AcceleratorStreamFormat.MaxRunBytes));
+        cursor = runAt + runLeft;
         blocks.Clear(runAt, runLeft);
-        AcceleratorStreamFormat.WriteHead(staged, RecordKind.Blocks, (int)runLeft, runAt);
-        Staged(0);
+        Stage(RecordKind.Blocks, (int)runLeft, runAt);
         return true;
     }
 
-    private void Staged(int payload) => (stagedFrom, stagedTo) = (0, AcceleratorStreamFormat.HeadBytes + payload);
+    /// <summary>Bytes of the run went out. A block counts as sent with its last byte.</summary>
+    private void Advance(ulong part)
+    {
+        var block = runAt - (runAt % AcceleratorState.BlockBytes);
+        runAt += part;
+        runLeft -= part;
+        unsent.Clear(block, runAt - block);
+    }
+
+    /// <summary>Puts a record's head before its payload, which is staged already; blocks come from the device itself.</summary>
+    private void Stage(RecordKind kind, int length, ulong offset = 0)
+    {
+        AcceleratorStreamFormat.WriteHead(staged, new RecordHead(kind, length, offset, records++));
+        (stagedFrom, stagedTo) = (0, AcceleratorStreamFormat.HeadBytes + (kind == RecordKind.Blocks ? 0 : length));
+    }
+
+    private static DirtyBitmap Full(ulong stateBytes)
+    {
+        var all = new DirtyBitmap(0, stateBytes, AcceleratorState.BlockBytes);
+        all.Mark(0, stateBytes);
+        return all;
+    }
 }

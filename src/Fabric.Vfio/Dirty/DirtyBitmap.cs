@@ -64,10 +64,22 @@ public sealed class DirtyBitmap
             for (var first = NextDirty(0); first < PageCount;)
             {
                 var end = NextClean(first);
-                yield return (Iova + ((ulong)first << pageShift), (ulong)(end - first) << pageShift);
+                yield return Run(first, end);
                 first = NextDirty(end);
             }
         }
+    }
+
+    /// <summary>
+    /// The first run of dirty pages from an iova on, in bytes; of a run that the iova lies in, what is left from its page on. Null where
+    /// there is none up to the end of the range.
+    /// </summary>
+    public (ulong Iova, ulong Length)? NextRun(ulong iova)
+    {
+        if (iova > Iova + (Length - 1))
+            return null;
+        var first = NextDirty(iova <= Iova ? 0 : (long)((iova - Iova) >> pageShift));
+        return first < PageCount ? Run(first, NextClean(first)) : null;
     }
 
     /// <summary>Whether a page is dirty; page 0 is the one at <see cref="Iova"/>.</summary>
@@ -176,6 +188,8 @@ public sealed class DirtyBitmap
         DirtyPages -= BitOperations.PopCount(mask & words[word]);
         words[word] &= ~mask;
     }
+
+    private (ulong Iova, ulong Length) Run(long first, long end) => (Iova + ((ulong)first << pageShift), (ulong)(end - first) << pageShift);
 
     private long NextDirty(long page) => NextSet(page, invert: 0);
 

@@ -150,6 +150,24 @@ public sealed class DirtyBitmapTests
         Assert.Empty(bitmap.Runs);
     }
 
+    [Theory]
+    [InlineData(0UL, 4, 3)]
+    [InlineData(Start + (3 * Page) + 5, 4, 3)]
+    [InlineData(Start + (5 * Page) + 5, 5, 2)]
+    [InlineData(Start + (7 * Page), 150, 1)]
+    [InlineData(Start + (150 * Page) + 4095, 150, 1)]
+    [InlineData(Start + (151 * Page), -1, 0)]
+    [InlineData(Start + (Pages * Page), -1, 0)]
+    [InlineData(ulong.MaxValue, -1, 0)]
+    public void The_next_run_is_what_is_dirty_from_there_on(ulong from, long page, long pages)
+    {
+        var bitmap = New();
+        bitmap.Mark(Start + (4 * Page), 3 * Page);
+        bitmap.Mark(Start + (150 * Page), Page);
+
+        Assert.Equal(page < 0 ? null : (Start + ((ulong)page * Page), (ulong)pages * Page), bitmap.NextRun(from));
+    }
+
     [Fact]
     public void OrInto_adds_its_bits_and_clears_none_MG_41()
     {

@@ -4,7 +4,8 @@ namespace Fabric.Vfio;
 
 /// <summary>
 /// The host's side of a function's interrupts. A handler is signalled from the hardware's own thread; when a call that takes a handler
-/// away has returned, it is not signalled any more.
+/// away has returned, it is not signalled any more. The line's handler reads and writes config space and masks the line while it is
+/// signalled, so hardware holds nothing then that those calls wait for.
 /// </summary>
 public interface IFunctionInterrupts
 {

@@ -32,4 +32,15 @@ public readonly record struct EventRef(int Fd, IEventTarget? Target, Errno Error
     public static EventRef None { get; } = new(-1, null);
 
     public static EventRef Of(IEventTarget target) => new(0, target);
+
+    /// <summary>The target, or null for a negative descriptor. Errors: EBADF, EINVAL (IO-47); None where there is nothing wrong.</summary>
+    internal VfioError Resolve(out IEventTarget? target)
+    {
+        target = Fd < 0 ? null : Target;
+        if (Fd < 0 || (Error == Errno.None && Target is not null))
+            return default;
+        return Error == Errno.EINVAL
+            ? new VfioError(Errno.EINVAL, "The file descriptor is not that of an eventfd; make one with eventfd(2).")
+            : new VfioError(Errno.EBADF, "The file descriptor is not open; give that of an open eventfd, or -1 for none.");
+    }
 }

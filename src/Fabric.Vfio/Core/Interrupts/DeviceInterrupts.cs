@@ -118,7 +118,8 @@ internal sealed class DeviceInterrupts
         ? "INTx is active beside MSI or MSI-X."
         : intx.BrokenInvariant() ?? vectors.BrokenInvariant();
 
-    private static SetIrqsResult NotActive => new VfioError(Errno.EINVAL, "This interrupt is not enabled; enable it with TRIGGER and DATA_EVENTFD first.");
+    private static SetIrqsResult NotActive =>
+        new VfioError(Errno.EINVAL, "This interrupt is not enabled; enable it with TRIGGER and DATA_EVENTFD first.");
 
     private static SetIrqsResult OtherActive =>
         new VfioError(Errno.EINVAL, "Another interrupt type is enabled; disable that first, with TRIGGER, DATA_NONE and a count of 0.");

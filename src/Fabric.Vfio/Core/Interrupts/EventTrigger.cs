@@ -41,7 +41,7 @@ internal sealed class EventTrigger
         return VfioResult.Ok;
     }
 
-    /// <summary>Registers, replaces or (-1) clears the target. Errors: EINVAL without an eventfd or for one below -1, EBADF, EINVAL (IO-47).</summary>
+    /// <summary>Registers, replaces or (-1) clears the target. Errors: EINVAL without one or for one below -1, EBADF, EINVAL (IO-47).</summary>
     public VfioResult Register(ReadOnlySpan<EventRef> events)
     {
         if (events.IsEmpty)
@@ -54,5 +54,6 @@ internal sealed class EventTrigger
         return VfioResult.Ok;
     }
 
-    private static VfioResult NoVector => VfioResult.Fail(Errno.EINVAL, "This interrupt takes its data for exactly one vector; set count to 1.");
+    private static VfioResult NoVector =>
+        VfioResult.Fail(Errno.EINVAL, "This interrupt takes its data for exactly one vector; set count to 1.");
 }

@@ -94,7 +94,7 @@ internal sealed class IntxLine(IPciFunction function, IntxMasking masking)
             TryMask();
     }
 
-    /// <summary>Unmasks the line, unless it is virtually disabled. Where it is asserted still, it is signalled again and stays masked (CF-62).</summary>
+    /// <summary>Unmasks the line, unless it is virtually disabled. Asserted still, it is signalled again and stays masked (CF-62).</summary>
     public void Unmask()
     {
         IEventTarget? due = null;

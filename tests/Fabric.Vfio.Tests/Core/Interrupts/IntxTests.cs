@@ -537,7 +537,7 @@ public sealed class IntxTests
     [Fact]
     public void Each_assertion_is_signalled_once_while_COMMAND_is_rewritten_by_another_thread_CF_61_CF_62()
     {
-        const int rounds = 3000;
+        const int rounds = 1000;
         var function = new InterruptingFunction();
         var interrupts = function.Open();
         var resample = new FakeEventfd();

@@ -25,7 +25,8 @@ internal sealed class ReferenceModel(bool canGrow, int available)
     public int[] Signals { get; } = new int[8];
 
     public string State =>
-        $"{active} intx {intxTarget >= 0} {masked} {disabled} {resample >= 0} vectors {string.Join(',', allocated)}/{string.Join(',', attached.Keys)} {err >= 0} {req >= 0}";
+        $"{active} intx {intxTarget >= 0} {masked} {disabled} {resample >= 0} "
+        + $"vectors {string.Join(',', allocated)}/{string.Join(',', attached.Keys)} {err >= 0} {req >= 0}";
 
     /// <summary>What ioctl(2) returns. Validation (IO-40) has passed.</summary>
     public int Set(string index, string action, string data, int start, int[] values) => (index, action) switch

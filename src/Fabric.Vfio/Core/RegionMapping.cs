@@ -1,92 +1,92 @@
 namespace Fabric.Vfio.Core;
 
+/// <summary>Whose mapping it is, and what it is to withstand.</summary>
+[Flags]
+public enum MapOptions
+{
+    /// <summary>A shared mapping of the device's holder.</summary>
+    None = 0,
+
+    /// <summary>A private mapping, which copies on write: no device memory can be (IO-114).</summary>
+    Private = 1 << 0,
+
+    /// <summary>A driver's own mapping of what it hides from the holder: works on while the holder has memory decode off.</summary>
+    DriverOwned = 1 << 1,
+}
+
 /// <summary>
 /// A mapped BAR: direct access with no message, as through mmap(2). Its holder may use it from its own thread for as long as the session
-/// that mapped it is open; after that it reaches nothing, whoever has the device by then (INV-3).
+/// that mapped it is open; after that it reaches nothing, whoever has the device by then (INV-3). While memory is unusable every access is
+/// refused (INV-1); while the function is reset, accesses wait.
 /// </summary>
 public sealed class RegionMapping
 {
     private readonly IPciFunction function;
     private readonly int bar;
-    private readonly MappingLife life;
+    private readonly ulong start;
+    private readonly MemoryGate gate;
+    private readonly MemoryBlocks despite;
 
-    internal RegionMapping(IPciFunction function, int bar, MappingLife life)
+    internal RegionMapping(IPciFunction function, int bar, ulong start, ulong length, MemoryGate gate, MemoryBlocks despite)
     {
         this.function = function;
         this.bar = bar;
-        this.life = life;
-        Length = function.Bars[bar].Size;
+        this.start = start;
+        this.gate = gate;
+        this.despite = despite;
+        Length = length;
     }
 
     /// <summary>Bytes.</summary>
     public ulong Length { get; }
 
-    /// <summary>Errors: EFAULT outside the mapping, EIO when the function does not answer (SIGBUS in the kernel), ENODEV after its session.</summary>
+    /// <summary>
+    /// Errors: EFAULT outside the mapping, EIO when memory is unusable or the function does not answer (SIGBUS in the kernel), ENODEV after
+    /// its session.
+    /// </summary>
     public VfioResult Read(ulong offset, Span<byte> destination)
     {
         if (!InRange(offset, destination.Length))
             return Outside;
-        if (!life.TryEnter())
-            return Ended;
+        var forbidding = gate.TryEnter(despite);
+        if (forbidding != MemoryBlocks.None)
+            return Refusal(forbidding);
         try
         {
-            return function.ReadRegion(bar, offset, destination);
+            return function.ReadRegion(bar, start + offset, destination);
         }
         finally
         {
-            life.Leave();
+            gate.Leave();
         }
     }
 
-    /// <summary>Errors: EFAULT outside the mapping, EIO when the function does not answer (SIGBUS in the kernel), ENODEV after its session.</summary>
+    /// <summary>
+    /// Errors: EFAULT outside the mapping, EIO when memory is unusable or the function does not answer (SIGBUS in the kernel), ENODEV after
+    /// its session.
+    /// </summary>
     public VfioResult Write(ulong offset, ReadOnlySpan<byte> source)
     {
         if (!InRange(offset, source.Length))
             return Outside;
-        if (!life.TryEnter())
-            return Ended;
+        var forbidding = gate.TryEnter(despite);
+        if (forbidding != MemoryBlocks.None)
+            return Refusal(forbidding);
         try
         {
-            return function.WriteRegion(bar, offset, source);
+            return function.WriteRegion(bar, start + offset, source);
         }
         finally
         {
-            life.Leave();
+            gate.Leave();
         }
     }
 
     private static VfioResult Outside => VfioResult.Fail(Errno.EFAULT, "The access lies outside the mapping.");
 
-    private static VfioResult Ended => VfioResult.Fail(Errno.ENODEV, "The session that mapped this region is closed; open the device again.");
+    private static VfioResult Refusal(MemoryBlocks forbidding) => (forbidding & MemoryBlocks.Session) != 0
+        ? VfioResult.Fail(Errno.ENODEV, "The session that mapped this region is closed; open the device again.")
+        : VfioResult.Fail(Errno.EIO, "The function's memory is off: turn on memory decode, and take the device out of D3 and of low power.");
 
     private bool InRange(ulong offset, int length) => offset <= Length && (ulong)length <= Length - offset;
-}
-
-/// <summary>
-/// How long the mappings of one session may be used. Its end waits for the accesses under way: none may arrive after the reset that closes
-/// the session, in a device that somebody else holds by then.
-/// </summary>
-internal sealed class MappingLife
-{
-    private readonly ReaderWriterLockSlim gate = new();
-    private bool ended;
-
-    /// <summary>Whether an access may be made; if so it ends with <see cref="Leave"/>.</summary>
-    public bool TryEnter()
-    {
-        gate.EnterReadLock();
-        if (!ended)
-            return true;
-        gate.ExitReadLock();
-        return false;
-    }
-
-    public void Leave() => gate.ExitReadLock();
-
-    public void End()
-    {
-        gate.EnterWriteLock();
-        ended = true;
-        gate.ExitWriteLock();
-    }
 }

@@ -5,228 +5,191 @@ using Fabric.Vfio.Uapi;
 namespace Fabric.Vfio.Core;
 
 /// <summary>
-/// The vfio-pci core of one function: synchronous, deterministic, no thread, no clock. One caller at a time. It opens and closes the
-/// device, answers its uAPI, and knows nothing of migration: that is a variant driver's (contract §11.4).
+/// The vfio-pci core of one function: synchronous, deterministic, no thread, no clock. One caller at a time, across all devices of a
+/// <see cref="DeviceSet"/>; mappings alone are used by their holders at any time. It opens and closes the device, answers its uAPI, and
+/// knows nothing of migration: that is a variant driver's (contract §11.4).
 /// </summary>
-public sealed class VfioPciCore
+public sealed partial class VfioPciCore
 {
     private readonly IPciFunction function;
-    private readonly DmaMap dma = new();
-    private readonly IEventTarget?[] triggers = new IEventTarget?[2];
-    private VirtualConfig? config;
-    private MappingLife mappings = new();
+    private readonly VfioPciDevices devices;
+    private readonly PciBar[] bars;
+    private readonly FunctionPower power;
+    private readonly RuntimePower runtime;
+    private readonly Sriov sriov;
+    private readonly bool hasMemoryEnable;
 
-    /// <summary>Registers the function with the core (LC-3). Errors: EINVAL for a header that is not type 0.</summary>
-    public static VfioResult<VfioPciCore> Register(IPciFunction function)
+    /// <summary>A PF with SR-IOV capability has one (contract §1.5).</summary>
+    private readonly VfToken? token;
+
+    /// <summary>The PF of a VF whose VFs the core made (SV-22).</summary>
+    private readonly VfioPciCore? physicalFunction;
+
+    private readonly DmaMap dma = new();
+    private Session? session;
+    private Unregistration? leaving;
+
+    internal VfioPciCore(IPciFunction function, DriverDeclaration driver, CoreOptions options, VfioPciDevices devices, Func<Guid> newToken)
     {
-        ArgumentNullException.ThrowIfNull(function);
-        Span<byte> headerType = stackalloc byte[1];
-        function.ReadConfig(ConfigOffset.HeaderType, headerType);
-        if ((headerType[0] & 0x7f) != 0)
-            return new VfioError(Errno.EINVAL, "Only type-0 functions can be handed out; this one is a bridge.");
-        return new VfioPciCore(function);
+        this.function = function;
+        this.devices = devices;
+        (Driver, Options) = (driver, options);
+        bars = [.. function.Bars];
+        hasMemoryEnable = (function.Traits & (FunctionTraits.VirtualFunction | FunctionTraits.NoMemoryEnable)) == 0;
+        power = new FunctionPower(function);
+        runtime = new RuntimePower(function, power, new PowerEffects(this));
+        sriov = new Sriov(this, function, devices, power, runtime);
+        token = SriovCapability.Of(function).IsPresent ? new VfToken(newToken()) : null;
+        physicalFunction = function.IsVirtualFunction ? devices.ListedPhysicalFunctionOf(function) : null;
+        power.Set(PciPowerState.D0);                                                     // LC-4
+        if (!options.DisableIdleD3)
+            runtime.Put();
     }
 
-    private VfioPciCore(IPciFunction function) => this.function = function;
+    public PciAddress Address => function.Address;
 
-    public bool IsOpen => config is not null;
+    /// <summary>Null in no-IOMMU mode (LC-5).</summary>
+    public int? IommuGroup => function.IommuGroup;
+
+    public DriverDeclaration Driver { get; }
+
+    /// <summary>As they were when it was registered (LC-2).</summary>
+    public CoreOptions Options { get; }
+
+    /// <summary>The set that it belongs to from registration on (LC-50).</summary>
+    public DeviceSet Set { get; private set; } = null!;
+
+    public RegistrationState Registration { get; private set; }
+
+    /// <summary>Opened in both phases, and not closed.</summary>
+    public bool IsOpen => session is { IsFinished: true };
 
     /// <summary>Whether the last function reset worked (LC-21); decides the RESET flag and IO-50.</summary>
     public bool ResetWorks { get; private set; }
 
     /// <summary>Closed without a reset having worked (LC-31).</summary>
-    public bool NeedsReset { get; private set; }
+    public bool NeedsReset { get; internal set; }
 
     public int DmaMappings => dma.Count;
 
-    /// <summary>
-    /// First open (LC-20): bus-master off, function reset, memory decode on, config shadow, DMA connected. Errors: EBUSY when open,
-    /// EAGAIN (LC-21).
-    /// </summary>
-    public VfioResult Open()
-    {
-        if (IsOpen)
-            return VfioResult.Fail(Errno.EBUSY, "The device is open already.");
-        ChangeCommand(clear: PciCommand.BusMaster);
-        var reset = function.Reset();
-        if (reset.Error.Errno == Errno.EAGAIN)
-            return reset;
-        ResetWorks = reset.IsOk;
-        NeedsReset = false;
-        if (!function.IsVirtualFunction)
-            ChangeCommand(set: PciCommand.MemorySpace);                                  // LC-24; a VF has no such bit (CF-13)
-        config = new VirtualConfig(function);
-        mappings = new MappingLife();
-        function.ConnectDma(dma);
-        return VfioResult.Ok;
-    }
+    /// <summary>References to its registration: the open device, and the DMA buffers exported while it is open (LC-32, IO-92).</summary>
+    public int References => session is null ? 0 : 1 + session.DmaBufs.Count;
 
-    /// <summary>Last close (LC-30, LC-31): everything of the session is undone, the function is reset.</summary>
-    public void Close()
-    {
-        if (!IsOpen)
-            return;
-        ChangeCommand(clear: PciCommand.BusMaster);
-        function.ConnectDma(null);
-        dma.Clear();
-        mappings.End();
-        config = null;
-        ChangeCommand(clear: PciCommand.MemorySpace | PciCommand.IoSpace);
-        NeedsReset = !(ResetWorks && function.Reset().IsOk);
-        Array.Clear(triggers);
-    }
+    /// <summary>VFs that are open under the PF's token (LC-42).</summary>
+    public int TokenUsers => token?.Users ?? 0;
 
-    /// <summary>GET_INFO (IO-10).</summary>
-    public VfioResult<DeviceInfo> GetInfo() => IsOpen
-        ? new DeviceInfo(DeviceFlags.Pci | (ResetWorks ? DeviceFlags.Reset : 0), RegionIndex.Count, Irqs: 5)
-        : NotOpen;
+    /// <summary>A VF that another driver took than the one that the PF's driver chose: worth a warning (SV-21).</summary>
+    public bool BypassesDriverOverride => devices.DriverOverrideOf(Address) is { } driver && driver != Driver.Name;
 
-    /// <summary>GET_REGION_INFO (IO-20). Errors: EINVAL for an index out of range and for VGA.</summary>
-    public VfioResult<RegionInfo> GetRegionInfo(int index)
-    {
-        if (!IsOpen)
-            return NotOpen;
-        return index switch
-        {
-            >= RegionIndex.Bar0 and <= RegionIndex.Bar5 when function.Bars[index].Size == 0 => new RegionInfo(index, RegionFlags.None, 0),
-            >= RegionIndex.Bar0 and <= RegionIndex.Bar5 =>
-                new RegionInfo(index, RegionFlags.Read | RegionFlags.Write | RegionFlags.Mmap, function.Bars[index].Size),
-            RegionIndex.Rom => new RegionInfo(index, RegionFlags.None, 0),
-            RegionIndex.Config => new RegionInfo(index, RegionFlags.Read | RegionFlags.Write, (ulong)function.ConfigSize),
-            _ => new VfioError(Errno.EINVAL, "There is no region of this index; GET_INFO tells how many there are."),
-        };
-    }
+    /// <summary>power below D3hot, and memory decode on where the function has it (contract §11.1).</summary>
+    public bool IsMemoryUsable => session is not null && power.Current < PciPowerState.D3Hot && IsMemoryEnabled(session);
 
-    /// <summary>GET_IRQ_INFO (IO-30). The functions behind this core have neither INTx nor MSI yet: their counts are 0.</summary>
-    public VfioResult<IrqInfo> GetIrqInfo(int index)
-    {
-        if (!IsOpen)
-            return NotOpen;
-        return (IrqIndex)index switch
-        {
-            IrqIndex.Intx => new IrqInfo(IrqIndex.Intx, IrqFlags.Eventfd | IrqFlags.Maskable | IrqFlags.AutoMasked, 0),
-            IrqIndex.Msi => new IrqInfo(IrqIndex.Msi, IrqFlags.Eventfd | IrqFlags.NoResize, 0),
-            IrqIndex.Msix => new IrqInfo(IrqIndex.Msix, IrqFlags.Eventfd | IrqFlags.NoResize, 0),
-            IrqIndex.Err => new IrqInfo(IrqIndex.Err, IrqFlags.Eventfd | IrqFlags.NoResize, 1),
-            IrqIndex.Req => new IrqInfo(IrqIndex.Req, IrqFlags.Eventfd | IrqFlags.NoResize, 1),
-            _ => new VfioError(Errno.EINVAL, "There is no interrupt of this index; GET_INFO tells how many there are."),
-        };
-    }
+    internal bool HasSession => session is not null;
+
+    /// <summary>Registers a function by itself, on no bus. Errors: those of <see cref="VfioPciDevices.Register"/>.</summary>
+    public static VfioResult<VfioPciCore> Register(IPciFunction function, DriverDeclaration? driver = null, CoreOptions? options = null) =>
+        new VfioPciDevices().Register(function, driver, options);
 
     /// <summary>
-    /// SET_IRQS with ACTION_TRIGGER and DATA_EVENTFD of one vector (IO-40, IO-41): registers or (null) clears the target of ERR or REQ.
-    /// Errors: EINVAL for an index without interrupts.
+    /// Whether the device may be opened with a VF token, or without (contract §1.5). A PF without open VFs takes the token that it is offered.
+    /// Errors: EINVAL a token where there is none, EACCES the wrong one, or none.
     /// </summary>
-    public VfioResult SetTrigger(IrqIndex index, IEventTarget? target)
+    public VfioResult Match(Guid? offered)
     {
-        if (!IsOpen)
-            return NotOpen;
-        if (index is not (IrqIndex.Err or IrqIndex.Req))
-            return VfioResult.Fail(Errno.EINVAL, "This interrupt index has no vectors; GET_IRQ_INFO tells its count.");
-        triggers[index - IrqIndex.Err] = target;
-        return VfioResult.Ok;
+        if (physicalFunction?.token is { } shared)
+            return shared.MatchVirtualFunction(offered);
+        if (token is not null)
+            return token.MatchPhysicalFunction(offered);
+        return offered is null
+            ? VfioResult.Ok
+            : VfioResult.Fail(Errno.EINVAL, "This device has no VF token; open it without one.");
     }
 
-    /// <summary>
-    /// RESET (IO-50): COMMAND is after it what it was before (IO-51). Errors: EINVAL where no reset works, EAGAIN under contention (the
-    /// caller retries).
-    /// </summary>
-    public VfioResult Reset()
-    {
-        if (!IsOpen)
-            return NotOpen;
-        if (!ResetWorks)
-            return VfioResult.Fail(Errno.EINVAL, "No reset of this device works; GET_INFO shows it without the RESET flag.");
-        Span<byte> command = stackalloc byte[2];
-        function.ReadConfig(ConfigOffset.Command, command);
-        var reset = function.Reset();
-        if (reset.IsOk)
-            function.WriteConfig(ConfigOffset.Command, command);
-        return reset;
-    }
-
-    /// <summary>read(2) on the device (IO-110, IO-111). Returns the bytes read, fewer at the end of a region.</summary>
-    public VfioResult<int> Read(int region, ulong offset, Span<byte> destination)
-    {
-        if (config is null)
-            return NotOpen;
-        if (destination.IsEmpty)
-            return 0;
-        if (region == RegionIndex.Config)
-            return config.Read(offset, destination);
-        if (CheckBar(region, offset) is { Errno: not Errno.None } refused)
-            return refused;
-        var within = Truncate(region, offset, destination.Length);
-        var read = function.ReadRegion(region, offset, destination[..within]);
-        return read.IsOk ? within : read.Error;
-    }
-
-    /// <summary>write(2) on the device (IO-110, IO-111). Returns the bytes written, fewer at the end of a region.</summary>
-    public VfioResult<int> Write(int region, ulong offset, ReadOnlySpan<byte> source)
-    {
-        if (config is null)
-            return NotOpen;
-        if (source.IsEmpty)
-            return 0;
-        if (region == RegionIndex.Config)
-            return config.Write(offset, source);
-        if (CheckBar(region, offset) is { Errno: not Errno.None } refused)
-            return refused;
-        var within = Truncate(region, offset, source.Length);
-        var written = function.WriteRegion(region, offset, source[..within]);
-        return written.IsOk ? within : written.Error;
-    }
-
-    /// <summary>mmap(2) of a whole BAR (IO-114). Errors: EINVAL for anything but a BAR.</summary>
-    public VfioResult<RegionMapping> Map(int region)
-    {
-        if (!IsOpen)
-            return NotOpen;
-        if (region is < RegionIndex.Bar0 or > RegionIndex.Bar5 || function.Bars[region].Size == 0)
-            return new VfioError(Errno.EINVAL, "Only a BAR can be mapped; GET_REGION_INFO shows which have the MMAP flag.");
-        return new RegionMapping(function, region, mappings);
-    }
-
-    /// <summary>Maps holder memory for DMA; errors of <see cref="DmaMap.Map"/>.</summary>
-    public VfioResult MapDma(ulong iova, IDmaMemory memory) => IsOpen ? dma.Map(iova, memory) : NotOpen;
-
-    /// <summary>Unmaps; errors of <see cref="DmaMap.Unmap"/>.</summary>
-    public VfioResult UnmapDma(ulong iova) => IsOpen ? dma.Unmap(iova) : NotOpen;
-
-    /// <summary>error_detected in any channel state: the ERR trigger is signalled, the vote is CAN_RECOVER always (ER-1).</summary>
+    /// <summary>error_detected in any channel state: ERR is signalled where somebody listens, the vote is CAN_RECOVER always (ER-1).</summary>
     public RecoveryVote ErrorDetected()
     {
-        triggers[0]?.Signal();
+        session?.Interrupts.SignalError();
         return RecoveryVote.CanRecover;
     }
 
-    /// <summary>request(n) while something waits for the device to be released (LC-34): REQ is signalled on every call. False: nobody listens.</summary>
-    public bool Request()
+    /// <summary>
+    /// request(n): something has waited n times for the device to be released (LC-34). REQ is signalled on every call. The core closes
+    /// nothing by itself.
+    /// </summary>
+    public RequestNotice Request(int n)
     {
-        triggers[1]?.Signal();
-        return triggers[1] is not null;
+        if (session is not null && session.Interrupts.SignalRequest())
+            return n % 10 == 0 ? RequestNotice.Signalled | RequestNotice.Notice : RequestNotice.Signalled;
+        return n == 0 ? RequestNotice.Unheard : RequestNotice.None;
     }
+
+    // ---- SR-IOV ----------------------------------------------------------------------------------------------------------------------
+
+    /// <summary>VFs that there are of the core's making.</summary>
+    public int VirtualFunctions => sriov.Count;
+
+    public bool IsSriovActive => sriov.IsActive;
+
+    /// <summary>A write to sriov_numvfs (contract §5). Errors: EINVAL, ERANGE, ENOENT, EBUSY, EIO, and hardware's own.</summary>
+    public VfioResult<SriovChange> WriteNumVfs(ReadOnlySpan<char> text) => sriov.Write(text);
+
+    /// <summary>sriov_configure of the core (SV-7 to SV-11), for a driver that calls it itself. Errors: EINVAL, EIO, and hardware's own.</summary>
+    public VfioResult<SriovChange> ConfigureSriov(int count) => sriov.Configure(count);
+
+    internal IEnumerable<VfioPciCore> RegisteredVirtualFunctions() => Unfinished().Concat(devices.Devices).Where(device => device.physicalFunction == this);
+
+    /// <summary>VFs that cannot be found any more and are there all the same.</summary>
+    private IEnumerable<VfioPciCore> Unfinished() => leavingVirtualFunctions.Where(device => device.Registration == RegistrationState.Unregistering);
+
+    private readonly List<VfioPciCore> leavingVirtualFunctions = [];
+
+    // ---- Unregistering ---------------------------------------------------------------------------------------------------------------
+
+    /// <summary>
+    /// Takes the device away from the core (LC-32): VFs first, then look-up, then it waits for the last reference. Asked again, it answers
+    /// with the same.
+    /// </summary>
+    public Unregistration Unregister()
+    {
+        if (leaving is not null)
+            return leaving;
+        leaving = new Unregistration(this);
+        Registration = RegistrationState.Unregistering;
+        physicalFunction?.leavingVirtualFunctions.Add(this);
+        ContinueUnregistering();
+        return leaving;
+    }
+
+    /// <summary>Goes on where VFs were in the way, or waits for the last reference.</summary>
+    internal void ContinueUnregistering()
+    {
+        if (sriov.IsActive)
+        {
+            var disabled = sriov.Configure(0);
+            leaving!.VirtualFunctions = disabled.Value.Waiting;
+            if (!disabled.Value.IsComplete)
+                return;
+        }
+
+        devices.Hide(this);
+        if (References > 0)
+            leaving!.Request();
+        else
+            FinishUnregistering();
+    }
+
+    private void FinishUnregistering()
+    {
+        if (!Options.DisableIdleD3)
+            runtime.TryGet();
+        devices.Remove(this);
+        physicalFunction?.leavingVirtualFunctions.Remove(this);
+        Registration = RegistrationState.Unregistered;
+    }
+
+    internal void Attach(DeviceSet set) => Set = set;
+
+    private bool IsMemoryEnabled(Session open) => !hasMemoryEnable || open.Config.MemoryEnabled;
 
     private static VfioError NotOpen => new(Errno.EINVAL, "The device is not open; open it first.");
-
-    private VfioError CheckBar(int region, ulong offset)
-    {
-        if (region is < RegionIndex.Bar0 or > RegionIndex.Vga)
-            return new VfioError(Errno.EINVAL, "There is no region of this index.");
-        if (region > RegionIndex.Bar5 || offset >= function.Bars[region].Size)
-            return new VfioError(Errno.EINVAL, "The region is not there, or the offset lies past its end; look at GET_REGION_INFO.");
-        if (!config!.MemoryEnabled)
-            return new VfioError(Errno.EIO, "Memory decode is off; set the memory bit of COMMAND first.");      // IO-112
-        return default;
-    }
-
-    private int Truncate(int region, ulong offset, int length) => (int)Math.Min((ulong)length, function.Bars[region].Size - offset);
-
-    private void ChangeCommand(PciCommand set = PciCommand.None, PciCommand clear = PciCommand.None)
-    {
-        Span<byte> command = stackalloc byte[1];
-        function.ReadConfig(ConfigOffset.Command, command);
-        command[0] = (byte)((command[0] | (byte)set) & ~(byte)clear);
-        function.WriteConfig(ConfigOffset.Command, command);
-    }
 }

@@ -41,7 +41,8 @@ public enum BarKind
 
 /// <summary>One BAR as the host has it.</summary>
 /// <param name="Size">Bytes, a power of two; 0 where there is none.</param>
-public readonly record struct PciBar(BarKind Kind, ulong Size, bool Prefetchable = false)
+/// <param name="SharesPage">Smaller than a page, and somebody else's in part or not aligned to it: it cannot be mapped alone (LC-23).</param>
+public readonly record struct PciBar(BarKind Kind, ulong Size, bool Prefetchable = false, bool SharesPage = false)
 {
     public static PciBar None => default;
 

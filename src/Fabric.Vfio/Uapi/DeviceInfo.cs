@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+
 namespace Fabric.Vfio.Uapi;
 
 /// <summary>Region indexes of a PCI device (contract §2.3).</summary>
@@ -52,11 +54,16 @@ public enum IrqFlags : uint
 }
 
 /// <summary>GET_INFO (IO-10).</summary>
-public readonly record struct DeviceInfo(DeviceFlags Flags, int Regions, int Irqs);
+/// <param name="Atomics">Capability PCI_ATOMIC_COMP; None where it is not in the chain.</param>
+public readonly record struct DeviceInfo(DeviceFlags Flags, int Regions, int Irqs, AtomicCompletion Atomics = AtomicCompletion.None);
 
 /// <summary>GET_REGION_INFO (contract §2.3). Size in bytes; offset is where the region starts in the device file (IO-20).</summary>
-public readonly record struct RegionInfo(int Index, RegionFlags Flags, ulong Size)
+/// <param name="Caps">Its capabilities; default where it has none.</param>
+public readonly record struct RegionInfo(int Index, RegionFlags Flags, ulong Size, ImmutableArray<RegionCapability> Caps = default)
 {
+    /// <summary>The chain of a BAR that holds the MSI-X table.</summary>
+    public static ImmutableArray<RegionCapability> MsixMappable { get; } = [RegionCapability.MsixMappable.Instance];
+
     public ulong Offset => (ulong)Index << 40;
 }
 

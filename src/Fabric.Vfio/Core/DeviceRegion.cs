@@ -1,0 +1,13 @@
+using System.Collections.Immutable;
+using Fabric.Vfio.Uapi;
+
+namespace Fabric.Vfio.Core;
+
+/// <summary>A driver's region at its index.</summary>
+internal sealed class DeviceRegion(int index, IDeviceRegion region)
+{
+    public IDeviceRegion Region => region;
+
+    public RegionInfo Info { get; } = new(
+        index, region.Flags, region.Size, ImmutableArray.Create<RegionCapability>(new RegionCapability.OfType(region.Type, region.Subtype)).AddRange(region.Capabilities));
+}

@@ -1,0 +1,69 @@
+using System.Collections.Immutable;
+using Fabric.Vfio.Uapi;
+
+namespace Fabric.Vfio.Core;
+
+/// <summary>The DMA buffers of an open device (IO-90 to IO-92). Each holds a reference to the device's registration until the last close.</summary>
+internal sealed class DmaBufs(RegionAccess regions)
+{
+    private readonly List<DmaBuf> buffers = [];
+
+    public int Count => buffers.Count;
+
+    public IReadOnlyList<DmaBuf> All => buffers;
+
+    public bool AllRevoked => buffers.TrueForAll(static buffer => buffer.IsRevoked);
+
+    /// <summary>Errors, in this order: EINVAL, ENODEV, EINVAL, EOVERFLOW, ENODEV (IO-90).</summary>
+    public VfioResult<DmaBuf> Export(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges, bool usable, bool isLeaving)
+    {
+        if (ranges.IsEmpty || flags != 0)
+            return new VfioError(Errno.EINVAL, "A DMA buffer has at least one range, and no flags.");
+        if (region is < RegionIndex.Bar0 or > RegionIndex.Bar5 || regions.ClaimOf(region).Errno != Errno.None)
+            return new VfioError(Errno.ENODEV, "The region is no BAR, or the BAR is not there or not the core's.");
+        var total = 0UL;
+        foreach (var range in ranges)
+        {
+            if (range.Length == 0 || ((range.Offset | range.Length) & (RegionAccess.PageBytes - 1)) != 0)
+                return new VfioError(Errno.EINVAL, "The ranges of a DMA buffer are whole pages of 4096 bytes, and not empty.");
+            if (total + range.Length < total)
+                return new VfioError(Errno.EINVAL, "The ranges of the DMA buffer are longer together than any memory.");
+            total += range.Length;
+        }
+
+        var bytes = regions.BarBytes(region);
+        foreach (var range in ranges)
+        {
+            if (range.Offset + range.Length < range.Offset)
+                return new VfioError(Errno.EOVERFLOW, "A range of the DMA buffer runs past the end of the address space.");
+            if (range.Offset + range.Length > bytes)
+                return new VfioError(Errno.EINVAL, "A range of the DMA buffer lies past the end of the BAR.");
+        }
+
+        if (isLeaving)
+            return new VfioError(Errno.ENODEV, "The device is being taken away; it exports nothing more.");
+        var buffer = new DmaBuf(region, ImmutableArray.Create(ranges), bornRevoked: !usable);
+        buffers.Add(buffer);
+        return buffer;
+    }
+
+    public void Revoke()
+    {
+        foreach (var buffer in buffers)
+            buffer.Revoke();
+    }
+
+    public void Restore()
+    {
+        foreach (var buffer in buffers)
+            buffer.Restore();
+    }
+
+    /// <summary>Last close: revoked for good, the references to the registration returned (IO-92).</summary>
+    public void End()
+    {
+        foreach (var buffer in buffers)
+            buffer.End();
+        buffers.Clear();
+    }
+}

@@ -1,0 +1,340 @@
+using Fabric.Pci;
+using Fabric.Vfio.Core.ConfigSpace;
+using Fabric.Vfio.Core.Interrupts;
+using Fabric.Vfio.Uapi;
+
+namespace Fabric.Vfio.Core;
+
+/// <summary>Opening in two phases, closing, resets, power (contract §1.3, §1.4, §1.6, §1.7).</summary>
+public sealed partial class VfioPciCore
+{
+    // ---- Opening ---------------------------------------------------------------------------------------------------------------------
+
+    /// <summary>Both phases of the first open. Errors: those of <see cref="Enable"/>.</summary>
+    /// <param name="hasRawIo">The opener has CAP_SYS_RAWIO.</param>
+    public VfioResult Open(bool hasRawIo = true)
+    {
+        var enabled = Enable(hasRawIo);
+        if (enabled.IsOk)
+            FinishEnable();
+        return enabled;
+    }
+
+    /// <summary>
+    /// The first phase (LC-20): the function is reset and its config space read. A driver's own opening comes after it; where that fails the
+    /// driver calls <see cref="Disable"/> (LC-25). Errors: EBUSY open already, ENODEV being unregistered, EPERM without an IOMMU and without
+    /// CAP_SYS_RAWIO (LC-5), EIO where it does not wake, EAGAIN while somebody else resets it (LC-21).
+    /// </summary>
+    public VfioResult Enable(bool hasRawIo = true)
+    {
+        if (session is not null)
+            return VfioResult.Fail(Errno.EBUSY, "The device is open already.");
+        if (Registration != RegistrationState.Registered)
+            return VfioResult.Fail(Errno.ENODEV, "The device is being taken away.");
+        if (IommuGroup is null && !hasRawIo)
+            return VfioResult.Fail(Errno.EPERM, "Opening a device without an IOMMU takes CAP_SYS_RAWIO.");
+        lock (Set.Gate)
+        {
+            if (!Options.DisableIdleD3 && !runtime.TryGet())
+                return VfioResult.Fail(Errno.EIO, "The device does not wake from D3.");
+            function.ChangeCommand(clear: PciCommand.BusMaster);
+            function.ChangeCommand(set: Decoders());
+            var reset = FunctionReset.Run(function, Driver.Resets);
+            if (reset.Error.Errno == Errno.EAGAIN)
+            {
+                LeaveDisabled();
+                return reset;
+            }
+
+            ResetWorks = reset.IsOk;
+            session = NewSession();
+            session.Regions.ClaimBars();
+            function.ConnectDma(dma);
+            return VfioResult.Ok;
+        }
+    }
+
+    /// <summary>The second phase (LC-23): which BARs can be mapped, and a VF's use of its PF's token. Errors: EINVAL out of turn.</summary>
+    public VfioResult FinishEnable()
+    {
+        if (session is not { IsFinished: false })
+            return VfioResult.Fail(Errno.EINVAL, "The device is not between the two phases of its opening.");
+        session.Regions.DecideMappable();
+        physicalFunction?.token?.AddUser();
+        session.IsFinished = true;
+        return VfioResult.Ok;
+    }
+
+    private Session NewSession()
+    {
+        var saved = ConfigSnapshot.Of(function);
+        var masking = Options.NoIntxMask ? IntxMasking.Host : new IntxRegisters(function).Decide();
+        var gate = new MemoryGate();
+        var regions = new RegionAccess(
+            function, bars, MsixTable.Of(function), (function.Traits & FunctionTraits.Vga) != 0 && !Options.DisableVga, gate);
+        var config = new VirtualConfig(function);
+        return new Session
+        {
+            Gate = gate,
+            Regions = regions,
+            Config = config,
+            Interrupts = new DeviceInterrupts(function, masking, new InterruptGeometry(false, 0, regions.Msix.Vectors)),
+            IoEventFds = new IoEventFds(function, regions, gate),
+            DmaBufs = new DmaBufs(regions),
+            Saved = saved,
+        };
+    }
+
+    /// <summary>What enabling the device turns on in COMMAND: the decoders of the BARs that it has. A VF has none (CF-13).</summary>
+    private PciCommand Decoders()
+    {
+        var decoders = PciCommand.None;
+        if (!hasMemoryEnable)
+            return decoders;
+        foreach (var bar in bars)
+            decoders |= bar.IsMemory ? PciCommand.MemorySpace : bar.Kind == BarKind.Io ? PciCommand.IoSpace : PciCommand.None;
+        return decoders;
+    }
+
+    /// <summary>The device neither decodes nor masters, and may sleep.</summary>
+    private void LeaveDisabled()
+    {
+        function.ChangeCommand(clear: PciCommand.BusMaster | PciCommand.MemorySpace | PciCommand.IoSpace);
+        if (!Options.DisableIdleD3)
+            runtime.Put();
+    }
+
+    // ---- Closing ---------------------------------------------------------------------------------------------------------------------
+
+    /// <summary>Last close (LC-30): everything of the session is undone, the function is reset.</summary>
+    public void Close()
+    {
+        if (!IsOpen)
+            return;
+        physicalFunction?.token?.RemoveUser();
+        Disable();
+    }
+
+    /// <summary>
+    /// Undoes <see cref="Enable"/> (LC-31). By itself it is for a driver whose own opening failed (LC-25); otherwise <see cref="Close"/>
+    /// does it.
+    /// </summary>
+    public void Disable()
+    {
+        if (session is not { } ending)
+            return;
+        lock (Set.Gate)
+        {
+            ending.Gate.Block(MemoryBlocks.Session);
+            ending.DmaBufs.End();
+            runtime.Disengage();
+            runtime.TryGet();
+            SetPowerState(PciPowerState.D0);
+            function.ChangeCommand(clear: PciCommand.BusMaster);
+            function.ConnectDma(null);
+            dma.Clear();
+            ending.Interrupts.TearDown();
+            ending.IoEventFds.Clear();
+            foreach (var added in ending.DeviceRegions)
+                added.Region.Release();
+            ending.Regions.ReleaseBars();
+            NeedsReset = true;
+            function.WriteCommand(PciCommand.InterruptDisable);
+            if (ResetWorks && function.Reset().IsOk)
+                NeedsReset = false;
+            ending.Saved.Restore();
+            ending.Interrupts.DropTriggers();
+            session = null;
+            runtime.Put();
+            Set.TryReset();
+            LeaveDisabled();
+        }
+
+        if (leaving is not null && !sriov.IsActive)
+            FinishUnregistering();
+    }
+
+    // ---- Resets ----------------------------------------------------------------------------------------------------------------------
+
+    /// <summary>
+    /// RESET (IO-50): config space is after it what it was before (IO-51). Errors: EINVAL where no reset works, EAGAIN under contention (the
+    /// caller retries), EIO where the device does not wake.
+    /// </summary>
+    public VfioResult Reset()
+    {
+        using var use = BeginUse();
+        if (session is not { } open)
+            return NotOpen;
+        if (use.Refused.Errno != Errno.None)
+            return use.Refused;
+        if (!ResetWorks)
+            return VfioResult.Fail(Errno.EINVAL, "No reset of this device works; GET_INFO shows it without the RESET flag.");
+        open.Gate.Lock();
+        try
+        {
+            return ResetHeld(open);
+        }
+        finally
+        {
+            open.Gate.Unlock();
+        }
+    }
+
+    /// <summary>Memory is held; DMA buffers come back where memory can be used.</summary>
+    private VfioResult ResetHeld(Session open)
+    {
+        SetPowerState(PciPowerState.D0);
+        open.DmaBufs.Revoke();
+        var reset = FunctionReset.Run(function, Driver.Resets);
+        if (reset.IsOk)
+            open.Interrupts.AfterReset();
+        RestoreDmaBufs(open);
+        return reset;
+    }
+
+    /// <summary>GET_PCI_HOT_RESET_INFO (IO-60, IO-61). Errors: ENODEV, EPERM.</summary>
+    public VfioResult<HotResetInfo> GetHotResetInfo(IHotResetOwnership caller)
+    {
+        ArgumentNullException.ThrowIfNull(caller);
+        using var use = BeginUse();
+        if (session is null)
+            return NotOpen;
+        return use.Refused.Errno != Errno.None ? use.Refused : Set.Describe(this, caller);
+    }
+
+    /// <summary>
+    /// PCI_HOT_RESET of the slot or bus (LC-51, LC-52, IO-62). Errors: EINVAL not all functions are vfio's and the caller's, ENODEV without
+    /// slot and bus reset, EBUSY while any of them is accessed, EAGAIN from the bus, EIO where one does not wake.
+    /// </summary>
+    public VfioResult HotReset(IHotResetOwnership caller)
+    {
+        ArgumentNullException.ThrowIfNull(caller);
+        using var use = BeginUse();
+        if (session is null)
+            return NotOpen;
+        return use.Refused.Errno != Errno.None ? use.Refused : Set.HotReset(this, caller);
+    }
+
+    /// <summary>Part of a hot reset: no access is under way, none begins. False where one is under way (LC-52).</summary>
+    internal bool TryHoldMemory()
+    {
+        if (session is null)
+            return true;
+        if (!session.Gate.TryLock())
+            return false;
+        session.DmaBufs.Revoke();
+        return true;
+    }
+
+    internal void ReleaseMemory()
+    {
+        if (session is null)
+            return;
+        RestoreDmaBufs(session);
+        session.Gate.Unlock();
+    }
+
+    internal FunctionReset PrepareReset() => FunctionReset.Prepare(function, Driver.Resets);
+
+    // ---- Power -----------------------------------------------------------------------------------------------------------------------
+
+    internal bool TryWake() => runtime.TryGet();
+
+    internal void MaySleep() => runtime.Put();
+
+    /// <summary>
+    /// A change of power state for which memory is made unusable before and usable after (LC-64). Errors: those of
+    /// <see cref="FunctionPower.Set"/>.
+    /// </summary>
+    internal VfioResult SetPowerState(PciPowerState state)
+    {
+        if (session is not { } open)
+            return power.Set(state);
+        if (state == PciPowerState.D3Hot && !power.IsPinned)
+            BlockMemory(open, MemoryBlocks.Power);
+        var changed = power.Set(state);
+        if (power.Current < PciPowerState.D3Hot)
+        {
+            open.Gate.Unblock(MemoryBlocks.Power);
+            RestoreDmaBufs(open);
+        }
+
+        return changed;
+    }
+
+    /// <summary>The host, or a PME of the device, wakes it (LC-62). False where it does not wake.</summary>
+    public bool Wake()
+    {
+        if (!runtime.TryGet())
+            return false;
+        runtime.Put();
+        return true;
+    }
+
+    private static void BlockMemory(Session open, MemoryBlocks reason)
+    {
+        open.Gate.Block(reason);
+        open.DmaBufs.Revoke();
+    }
+
+    /// <summary>DMA buffers are given back where nothing stands against the use of memory.</summary>
+    private void RestoreDmaBufs(Session open)
+    {
+        if (open.Gate.Blocks == MemoryBlocks.None && IsMemoryUsable)
+            open.DmaBufs.Restore();
+    }
+
+    private sealed class PowerEffects(VfioPciCore core) : IRuntimePowerEffects
+    {
+        public void Suspending()
+        {
+            core.SetPowerState(PciPowerState.D0);
+            core.session?.Interrupts.Suspend();
+        }
+
+        public void Resumed() => core.session?.Interrupts.Resume();
+
+        public void EnterLowPower()
+        {
+            if (core.session is { } open)
+                BlockMemory(open, MemoryBlocks.LowPower);
+        }
+
+        public void LeaveLowPower() => core.session?.Gate.Unblock(MemoryBlocks.LowPower);
+    }
+
+    /// <summary>What writes to config space set off (contract §3.3, §3.5).</summary>
+    private sealed class ConfigEffects(VfioPciCore core) : IConfigEffects
+    {
+        public bool IsMsiActive => core.session?.Interrupts.Active == IrqIndex.Msi;
+
+        public int MsiQueueMax => core.session?.Interrupts.MsiQueueMax ?? 0;
+
+        public void BlockMemory()
+        {
+            if (core.session is { } open)
+                VfioPciCore.BlockMemory(open, MemoryBlocks.Decode);
+        }
+
+        public void UnblockMemory()
+        {
+            if (core.session is not { } open || !core.IsMemoryEnabled(open))
+                return;
+            open.Gate.Unblock(MemoryBlocks.Decode);
+            core.RestoreDmaBufs(open);
+        }
+
+        public void SetIntxDisabled(bool disabled) => core.session?.Interrupts.SetVirtuallyDisabled(disabled);
+
+        public void ChangePowerState(PciPowerState state) => core.SetPowerState(state);
+
+        public void ResetFunction()
+        {
+            if (core.session is not { } open)
+                return;
+            open.Gate.Lock();
+            core.ResetHeld(open);
+            open.Gate.Unlock();
+        }
+    }
+}

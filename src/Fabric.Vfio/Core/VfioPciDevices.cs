@@ -1,0 +1,128 @@
+using System.Diagnostics.CodeAnalysis;
+using Fabric.Pci;
+
+namespace Fabric.Vfio.Core;
+
+/// <summary>
+/// The functions of one host that are registered with the core: which sets they make (LC-50), which of them are PFs with VFs of the core's
+/// own making (SV-22). Without a bus every device is a set of its own.
+/// </summary>
+public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = null)
+{
+    private readonly Lock gate = new();
+    private readonly SortedDictionary<PciAddress, VfioPciCore> registered = [];
+    private readonly Dictionary<DeviceSetKey, DeviceSet> sets = [];
+    private readonly HashSet<PciAddress> physicalFunctions = [];
+    private readonly Dictionary<PciAddress, string> driverOverrides = [];
+
+    /// <summary>Every device that can be found, by address; one that is being unregistered cannot.</summary>
+    public IReadOnlyList<VfioPciCore> Devices
+    {
+        get
+        {
+            lock (gate)
+                return [.. registered.Values];
+        }
+    }
+
+    internal IPciBus? Bus => bus;
+
+    public bool TryFind(PciAddress address, [NotNullWhen(true)] out VfioPciCore? device)
+    {
+        lock (gate)
+            return registered.TryGetValue(address, out device);
+    }
+
+    /// <summary>
+    /// Registers a function (LC-2 to LC-6). Errors: EINVAL on the driver's denylist, without a driver's name, not of type 0, with callbacks of
+    /// migration or logging missing, without an IOMMU group, or with DMA that is not coherent; EBUSY with VFs that somebody else made, or
+    /// registered already.
+    /// </summary>
+    public VfioResult<VfioPciCore> Register(IPciFunction function, DriverDeclaration? driver = null, CoreOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        driver ??= DriverDeclaration.VfioPci;
+        options ??= CoreOptions.Default;
+        var allowed = RegistrationRules.Check(function, driver, options, bus);
+        if (!allowed.IsOk)
+            return allowed.Error;
+        var device = new VfioPciCore(function, driver, options, this, newToken ?? Guid.NewGuid);
+        lock (gate)
+        {
+            if (!registered.TryAdd(function.Address, device))
+                return new VfioError(Errno.EBUSY, "A function of this address is registered already.");
+            var key = DeviceSetKey.Of(function, bus);
+            if (!sets.TryGetValue(key, out var set))
+                sets[key] = set = new DeviceSet(key, this);
+            set.Add(device);
+            device.Attach(set);
+        }
+
+        var grouped = RegistrationRules.CheckIommu(function, options);
+        if (grouped.IsOk)
+            return device;
+        Hide(device);                                                                    // LC-6
+        Remove(device);
+        return grouped.Error;
+    }
+
+    /// <summary>Takes a device out of look-up (LC-32).</summary>
+    internal void Hide(VfioPciCore device)
+    {
+        lock (gate)
+            registered.Remove(device.Address);
+    }
+
+    /// <summary>Takes a device out of its set.</summary>
+    internal void Remove(VfioPciCore device)
+    {
+        lock (gate)
+        {
+            device.Set.Remove(device);
+            if (device.Set.Members.Count == 0)
+                sets.Remove(device.Set.Key);
+        }
+    }
+
+    /// <summary>False where the PF is listed already (SV-7).</summary>
+    internal bool List(PciAddress physicalFunction)
+    {
+        lock (gate)
+            return physicalFunctions.Add(physicalFunction);
+    }
+
+    internal void Unlist(PciAddress physicalFunction)
+    {
+        lock (gate)
+            physicalFunctions.Remove(physicalFunction);
+    }
+
+    /// <summary>The PF of a VF, where the core made its VFs (SV-22).</summary>
+    internal VfioPciCore? ListedPhysicalFunctionOf(IPciFunction function)
+    {
+        lock (gate)
+        {
+            return function.PhysicalFunction is { } address && physicalFunctions.Contains(address)
+                ? registered.GetValueOrDefault(address)
+                : null;
+        }
+    }
+
+    internal void Override(PciAddress function, string? driver)
+    {
+        lock (gate)
+        {
+            if (driver is null)
+                driverOverrides.Remove(function);
+            else
+                driverOverrides[function] = driver;
+        }
+    }
+
+    /// <summary>The one driver that may bind a VF (SV-21); null for any.</summary>
+    public string? DriverOverrideOf(PciAddress function)
+    {
+        lock (gate)
+            return driverOverrides.GetValueOrDefault(function);
+    }
+}

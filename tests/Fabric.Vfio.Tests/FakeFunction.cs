@@ -44,6 +44,8 @@ internal sealed class FakeFunction : IPciFunction
 
     public FunctionTraits Traits { get; }
 
+    public int? IommuGroup { get; init; } = 7;
+
     public IReadOnlyList<string> ResetMethods => ["flr"];
 
     public ushort Hardware(int offset) => BinaryPrimitives.ReadUInt16LittleEndian(config.AsSpan(offset));

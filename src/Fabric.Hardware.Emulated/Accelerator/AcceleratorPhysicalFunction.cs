@@ -26,6 +26,9 @@ public sealed class AcceleratorPhysicalFunction(PciAddress address) : IPciFuncti
 
     public FunctionTraits Traits => FunctionTraits.None;
 
+    /// <summary>A group of its own.</summary>
+    public int? IommuGroup => Address.RoutingId;
+
     public IReadOnlyList<string> ResetMethods => ["flr", "bus"];
 
     public void ReadConfig(int offset, Span<byte> destination) => config.AsSpan(offset, destination.Length).CopyTo(destination);

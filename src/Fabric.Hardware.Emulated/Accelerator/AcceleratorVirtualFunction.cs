@@ -87,6 +87,9 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
 
     public PciAddress? PhysicalFunction => Address with { Function = 0 };
 
+    /// <summary>Every function stands behind the address space that it is connected to: a group of its own.</summary>
+    public int? IommuGroup => Address.RoutingId;
+
     public IReadOnlyList<string> ResetMethods => ["flr"];
 
     /// <summary>Bytes of device state.</summary>

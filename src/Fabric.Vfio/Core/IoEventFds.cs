@@ -3,13 +3,6 @@ using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Core;
 
-/// <summary>Something that fires, as an eventfd does when it is written. Fires on any thread.</summary>
-public interface IEventSource
-{
-    /// <summary>Signals a target each time it fires, from now on. Disposing the subscription ends that, once no signal is under way.</summary>
-    IDisposable Subscribe(IEventTarget target);
-}
-
 /// <summary>A write that firing makes (contract §2.8). Size in bytes: 1, 2, 4 or 8.</summary>
 public readonly record struct IoEvent(int Region, ulong Offset, int Size, ulong Data);
 

@@ -49,7 +49,7 @@ internal sealed class RuntimePower(IPciFunction function, FunctionPower power, I
 
     public void Put()
     {
-        if (--Users == 0)
+        if (--Users == 0 && !IsSuspended)
             Suspend();
     }
 

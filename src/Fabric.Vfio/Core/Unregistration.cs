@@ -59,9 +59,7 @@ public sealed class Unregistration
         var notice = RequestNotice.None;
         foreach (var function in VirtualFunctions)
             notice |= function.Elapse();
-        Notice = notice;
-        device.ContinueUnregistering();
-        return notice;
+        return Notice = notice;
     }
 
     /// <summary>A signal reached who waits: from now on nothing wakes it but the release; the device is requested once more (LC-33).</summary>

@@ -42,7 +42,8 @@ public sealed partial class VfioPciCore
             var reset = FunctionReset.Run(function, Driver.Resets);
             if (reset.Error.Errno == Errno.EAGAIN)
             {
-                LeaveDisabled();
+                StopDecoding();
+                AllowIdleSleep();
                 return reset;
             }
 
@@ -96,10 +97,10 @@ public sealed partial class VfioPciCore
         return decoders;
     }
 
-    /// <summary>The device neither decodes nor masters, and may sleep.</summary>
-    private void LeaveDisabled()
+    private void StopDecoding() => function.ChangeCommand(clear: PciCommand.BusMaster | PciCommand.MemorySpace | PciCommand.IoSpace);
+
+    private void AllowIdleSleep()
     {
-        function.ChangeCommand(clear: PciCommand.BusMaster | PciCommand.MemorySpace | PciCommand.IoSpace);
         if (!Options.DisableIdleD3)
             runtime.Put();
     }
@@ -109,10 +110,8 @@ public sealed partial class VfioPciCore
     /// <summary>Last close (LC-30): everything of the session is undone, the function is reset.</summary>
     public void Close()
     {
-        if (!IsOpen)
-            return;
-        physicalFunction?.token?.RemoveUser();
-        Disable();
+        if (IsOpen)
+            Disable();
     }
 
     /// <summary>
@@ -126,9 +125,11 @@ public sealed partial class VfioPciCore
         lock (Set.Gate)
         {
             ending.Gate.Block(MemoryBlocks.Session);
+            if (ending.IsFinished)
+                physicalFunction?.token?.RemoveUser();
             ending.DmaBufs.End();
             runtime.Disengage();
-            runtime.TryGet();
+            var awake = runtime.TryGet();
             SetPowerState(PciPowerState.D0);
             function.ChangeCommand(clear: PciCommand.BusMaster);
             function.ConnectDma(null);
@@ -145,9 +146,11 @@ public sealed partial class VfioPciCore
             ending.Saved.Restore();
             ending.Interrupts.DropTriggers();
             session = null;
-            runtime.Put();
+            StopDecoding();
             Set.TryReset();
-            LeaveDisabled();
+            if (awake)
+                runtime.Put();
+            AllowIdleSleep();
         }
 
         if (leaving is not null && !sriov.IsActive)

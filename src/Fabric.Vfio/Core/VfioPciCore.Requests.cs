@@ -63,7 +63,7 @@ public sealed partial class VfioPciCore
     /// Errors: EINVAL for an index without interrupts.
     /// </summary>
     public VfioResult SetTrigger(IrqIndex index, IEventTarget? target) => SetIrqs(new SetIrqs(
-        (uint)index, 0, 1, IrqSetFlags.ActionTrigger | IrqSetFlags.DataEventfd, Events: new[] { target is null ? EventRef.None : EventRef.Of(target) })).ToResult();
+        (uint)(int)index, 0, 1, IrqSetFlags.ActionTrigger | IrqSetFlags.DataEventfd, Events: new[] { target is null ? EventRef.None : EventRef.Of(target) })).Error;
 
     /// <summary>read(2) on the device (IO-110, IO-111). Returns the bytes read, fewer at the end of a region. Errors: EINVAL, EIO, EFAULT.</summary>
     public VfioResult<int> Read(int region, ulong offset, Span<byte> destination)

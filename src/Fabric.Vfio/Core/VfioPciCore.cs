@@ -1,6 +1,5 @@
 using Fabric.Pci;
 using Fabric.Pci.Recovery;
-using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Core;
 
@@ -24,6 +23,9 @@ public sealed partial class VfioPciCore
 
     /// <summary>The PF of a VF whose VFs the core made (SV-22).</summary>
     private readonly VfioPciCore? physicalFunction;
+
+    /// <summary>VFs of its own that are being unregistered.</summary>
+    private readonly List<VfioPciCore> leavingVirtualFunctions = [];
 
     private readonly DmaMap dma = new();
     private Session? session;
@@ -136,12 +138,9 @@ public sealed partial class VfioPciCore
     /// <summary>sriov_configure of the core (SV-7 to SV-11), for a driver that calls it itself. Errors: EINVAL, EIO, and hardware's own.</summary>
     public VfioResult<SriovChange> ConfigureSriov(int count) => sriov.Configure(count);
 
-    internal IEnumerable<VfioPciCore> RegisteredVirtualFunctions() => Unfinished().Concat(devices.Devices).Where(device => device.physicalFunction == this);
-
-    /// <summary>VFs that cannot be found any more and are there all the same.</summary>
-    private IEnumerable<VfioPciCore> Unfinished() => leavingVirtualFunctions.Where(device => device.Registration == RegistrationState.Unregistering);
-
-    private readonly List<VfioPciCore> leavingVirtualFunctions = [];
+    /// <summary>Those that can be found, and those that wait for their last reference.</summary>
+    internal IReadOnlyList<VfioPciCore> RegisteredVirtualFunctions() =>
+        [.. devices.Devices.Where(device => device.physicalFunction == this).Union(leavingVirtualFunctions)];
 
     // ---- Unregistering ---------------------------------------------------------------------------------------------------------------
 
@@ -160,20 +159,22 @@ public sealed partial class VfioPciCore
         return leaving;
     }
 
-    /// <summary>Goes on where VFs were in the way, or waits for the last reference.</summary>
-    internal void ContinueUnregistering()
+    /// <summary>Goes on where VFs were in the way: waits for the last reference.</summary>
+    private void ContinueUnregistering()
     {
+        if (leaving is null || leaving.Requests > 0 || Registration == RegistrationState.Unregistered)
+            return;
         if (sriov.IsActive)
         {
             var disabled = sriov.Configure(0);
-            leaving!.VirtualFunctions = disabled.Value.Waiting;
+            leaving.VirtualFunctions = disabled.Value.Waiting;
             if (!disabled.Value.IsComplete)
                 return;
         }
 
         devices.Hide(this);
         if (References > 0)
-            leaving!.Request();
+            leaving.Request();
         else
             FinishUnregistering();
     }
@@ -183,8 +184,11 @@ public sealed partial class VfioPciCore
         if (!Options.DisableIdleD3)
             runtime.TryGet();
         devices.Remove(this);
-        physicalFunction?.leavingVirtualFunctions.Remove(this);
         Registration = RegistrationState.Unregistered;
+        if (physicalFunction is null)
+            return;
+        physicalFunction.leavingVirtualFunctions.Remove(this);
+        physicalFunction.ContinueUnregistering();
     }
 
     internal void Attach(DeviceSet set) => Set = set;

@@ -1,18 +1,21 @@
 using Fabric.Pci;
+using Fabric.Vfio.Core.ConfigSpace;
 
 namespace Fabric.Vfio.Core;
 
 /// <summary>A reset of one function as the PCI layer does it: the driver is told before and after, config space is carried over (IO-51).</summary>
 internal sealed class FunctionReset
 {
+    private readonly IPciFunction function;
     private readonly IResetObserver? observer;
     private readonly ConfigSnapshot saved;
 
     private FunctionReset(IPciFunction function, IResetObserver? observer)
     {
+        this.function = function;
         this.observer = observer;
         observer?.ResetPrepare();
-        saved = ConfigSnapshot.Of(function);
+        saved = ConfigSnapshot.Save(function);
         function.WriteCommand(PciCommand.InterruptDisable);
     }
 
@@ -22,7 +25,7 @@ internal sealed class FunctionReset
     /// <summary>Restores config space, whatever became of the reset.</summary>
     public void Finish(VfioResult outcome)
     {
-        saved.Restore();
+        saved.Restore(function);
         observer?.ResetDone(outcome);
     }
 

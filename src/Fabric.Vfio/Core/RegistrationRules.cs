@@ -1,4 +1,5 @@
 using Fabric.Pci;
+using Fabric.Pci.Capabilities;
 using Fabric.Vfio.Migration;
 
 namespace Fabric.Vfio.Core;
@@ -48,8 +49,10 @@ internal static class RegistrationRules
     }
 
     private static bool HasVirtualFunctions(IPciFunction function, IPciBus? bus) =>
-        SriovCapability.Of(function).IsEnabled ||
+        (RegisteredCapabilities.Of(function).Sriov is { } sriov && (function.Read16(sriov.Offset + SriovCapability.Control) & VfEnable) != 0) ||
         (bus is not null && bus.Functions.Any(candidate => candidate.IsVirtualFunction && candidate.PhysicalFunction == function.Address));
+
+    private const int VfEnable = 1 << 0;
 
     private static VfioResult Fail(Errno errno, string sentence) => VfioResult.Fail(errno, sentence);
 }

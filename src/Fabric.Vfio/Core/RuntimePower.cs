@@ -1,4 +1,5 @@
 using Fabric.Pci;
+using Fabric.Vfio.Core.ConfigSpace;
 using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Core;
@@ -79,7 +80,7 @@ internal sealed class RuntimePower(IPciFunction function, FunctionPower power, I
     private void Suspend()
     {
         effects.Suspending();
-        saved = ConfigSnapshot.Of(function);
+        saved = ConfigSnapshot.Save(function);
         power.Set(PciPowerState.D3Hot);
         IsSuspended = true;
     }
@@ -88,7 +89,7 @@ internal sealed class RuntimePower(IPciFunction function, FunctionPower power, I
     {
         if (!power.Set(PciPowerState.D0).IsOk)
             return false;
-        saved?.Restore();
+        saved?.Restore(function);
         saved = null;
         IsSuspended = false;
         effects.Resumed();

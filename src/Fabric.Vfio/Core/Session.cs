@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Fabric.Vfio.Core.ConfigSpace;
 using Fabric.Vfio.Core.Interrupts;
 
 namespace Fabric.Vfio.Core;

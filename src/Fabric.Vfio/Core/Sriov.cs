@@ -1,24 +1,9 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using Fabric.Pci;
+using Fabric.Pci.Capabilities;
 
 namespace Fabric.Vfio.Core;
-
-/// <summary>A function's SR-IOV capability as hardware has it.</summary>
-internal readonly record struct SriovCapability(bool IsPresent, bool IsEnabled, int TotalVfs)
-{
-    private const int Control = 0x08;
-    private const int Total = 0x0e;
-    private const int VfEnable = 1 << 0;
-
-    public static SriovCapability Of(IPciFunction function)
-    {
-        var capability = function.IsVirtualFunction ? 0 : function.FindExtendedCapability(ExtendedCapabilityId.Sriov);
-        return capability == 0
-            ? default
-            : new SriovCapability(true, (function.Read16(capability + Control) & VfEnable) != 0, function.Read16(capability + Total));
-    }
-}
 
 /// <summary>What a change of the number of VFs came to.</summary>
 /// <param name="Count">VFs that there are now.</param>
@@ -29,10 +14,9 @@ public sealed record SriovChange(int Count, ImmutableArray<Unregistration> Waiti
 }
 
 /// <summary>The VFs of a PF: the sysfs attribute sriov_numvfs, the driver's callback, the core's part (contract §5).</summary>
-internal sealed class Sriov(VfioPciCore device, IPciFunction function, VfioPciDevices devices, FunctionPower power, RuntimePower runtime)
+internal sealed class Sriov(
+    VfioPciCore device, IPciFunction function, SriovCapability? capability, VfioPciDevices devices, FunctionPower power, RuntimePower runtime)
 {
-    private readonly SriovCapability capability = SriovCapability.Of(function);
-
     /// <summary>VFs that there are.</summary>
     public int Count { get; private set; }
 
@@ -44,7 +28,7 @@ internal sealed class Sriov(VfioPciCore device, IPciFunction function, VfioPciDe
     {
         if (!TryParse(text, out var count))
             return new VfioError(Errno.EINVAL, "The number of VFs is not a number from 0 to 65535.");
-        if (count > capability.TotalVfs)
+        if (count > (capability?.TotalVfs ?? 0))
             return new VfioError(Errno.ERANGE, "The function has not so many VFs; sriov_totalvfs tells how many.");
         if (count == Count)
             return new SriovChange(Count, []);

@@ -68,18 +68,19 @@ public sealed partial class VfioPciCore
 
     private Session NewSession()
     {
-        var saved = ConfigSnapshot.Of(function);
+        var saved = ConfigSnapshot.Save(function);
         var masking = Options.NoIntxMask ? IntxMasking.Host : new IntxRegisters(function).Decide();
         var gate = new MemoryGate();
-        var regions = new RegionAccess(
-            function, bars, MsixTable.Of(function), (function.Traits & FunctionTraits.Vga) != 0 && !Options.DisableVga, gate);
-        var config = new VirtualConfig(function);
+        var config = new VirtualConfig(function, new ConfigEffects(this));
+        var msix = MsixTable.Of(config.Capabilities.Msix);
+        var regions = new RegionAccess(function, bars, msix, (function.Traits & FunctionTraits.Vga) != 0 && !Options.DisableVga, gate);
+        var geometry = new InterruptGeometry(config.InterruptPin != 0, config.Capabilities.Msi?.MaxVectors ?? 0, config.Capabilities.Msix?.TableSize ?? 0);
         return new Session
         {
             Gate = gate,
             Regions = regions,
             Config = config,
-            Interrupts = new DeviceInterrupts(function, masking, new InterruptGeometry(false, 0, regions.Msix.Vectors)),
+            Interrupts = new DeviceInterrupts(function, masking, geometry),
             IoEventFds = new IoEventFds(function, regions, gate),
             DmaBufs = new DmaBufs(regions),
             Saved = saved,
@@ -90,7 +91,7 @@ public sealed partial class VfioPciCore
     private PciCommand Decoders()
     {
         var decoders = PciCommand.None;
-        if (!hasMemoryEnable)
+        if (function.HasNoMemoryEnable())
             return decoders;
         foreach (var bar in bars)
             decoders |= bar.IsMemory ? PciCommand.MemorySpace : bar.Kind == BarKind.Io ? PciCommand.IoSpace : PciCommand.None;
@@ -143,7 +144,7 @@ public sealed partial class VfioPciCore
             function.WriteCommand(PciCommand.InterruptDisable);
             if (ResetWorks && function.Reset().IsOk)
                 NeedsReset = false;
-            ending.Saved.Restore();
+            ending.Saved.Restore(function);
             ending.Interrupts.DropTriggers();
             session = null;
             StopDecoding();
@@ -321,7 +322,7 @@ public sealed partial class VfioPciCore
 
         public void UnblockMemory()
         {
-            if (core.session is not { } open || !core.IsMemoryEnabled(open))
+            if (core.session is not { } open || !open.Config.MemoryEnabled)
                 return;
             open.Gate.Unblock(MemoryBlocks.Decode);
             core.RestoreDmaBufs(open);

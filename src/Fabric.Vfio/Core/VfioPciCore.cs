@@ -16,7 +16,6 @@ public sealed partial class VfioPciCore
     private readonly FunctionPower power;
     private readonly RuntimePower runtime;
     private readonly Sriov sriov;
-    private readonly bool hasMemoryEnable;
 
     /// <summary>A PF with SR-IOV capability has one (contract §1.5).</summary>
     private readonly VfToken? token;
@@ -37,11 +36,11 @@ public sealed partial class VfioPciCore
         this.devices = devices;
         (Driver, Options) = (driver, options);
         bars = [.. function.Bars];
-        hasMemoryEnable = (function.Traits & (FunctionTraits.VirtualFunction | FunctionTraits.NoMemoryEnable)) == 0;
-        power = new FunctionPower(function);
+        var capabilities = RegisteredCapabilities.Of(function);
+        power = new FunctionPower(function, capabilities.PowerManagement);
         runtime = new RuntimePower(function, power, new PowerEffects(this));
-        sriov = new Sriov(this, function, devices, power, runtime);
-        token = SriovCapability.Of(function).IsPresent ? new VfToken(newToken()) : null;
+        sriov = new Sriov(this, function, capabilities.Sriov, devices, power, runtime);
+        token = capabilities.Sriov is not null ? new VfToken(newToken()) : null;
         physicalFunction = function.IsVirtualFunction ? devices.ListedPhysicalFunctionOf(function) : null;
         power.Set(PciPowerState.D0);                                                     // LC-4
         if (!options.DisableIdleD3)
@@ -84,7 +83,7 @@ public sealed partial class VfioPciCore
     public bool BypassesDriverOverride => devices.DriverOverrideOf(Address) is { } driver && driver != Driver.Name;
 
     /// <summary>power below D3hot, and memory decode on where the function has it (contract §11.1).</summary>
-    public bool IsMemoryUsable => session is not null && power.Current < PciPowerState.D3Hot && IsMemoryEnabled(session);
+    public bool IsMemoryUsable => session is not null && power.Current < PciPowerState.D3Hot && session.Config.MemoryEnabled;
 
     internal bool HasSession => session is not null;
 
@@ -192,8 +191,6 @@ public sealed partial class VfioPciCore
     }
 
     internal void Attach(DeviceSet set) => Set = set;
-
-    private bool IsMemoryEnabled(Session open) => !hasMemoryEnable || open.Config.MemoryEnabled;
 
     private static VfioError NotOpen => new(Errno.EINVAL, "The device is not open; open it first.");
 }

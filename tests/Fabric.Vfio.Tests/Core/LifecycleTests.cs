@@ -259,7 +259,7 @@ public sealed class LifecycleTests
         core.Open();
 
         core.ErrorDetected();
-        core.Request();
+        core.Request(0);
 
         Assert.Equal((0, 0), (err.Signals, req.Signals));
     }

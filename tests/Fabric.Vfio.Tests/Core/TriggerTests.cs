@@ -1,4 +1,5 @@
 using Fabric.Pci.Recovery;
+using Fabric.Vfio.Core;
 using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Tests.Core;
@@ -54,14 +55,14 @@ public sealed class TriggerTests
         var target = new FakeTarget();
         core.SetTrigger(IrqIndex.Req, target);
 
-        Assert.True(core.Request());
-        Assert.True(core.Request());
+        core.Request(0);
+        core.Request(1);
 
         Assert.Equal(2, target.Signals);
     }
 
     [Fact]
-    public void A_request_says_when_nobody_listens_LC_34() => Assert.False(OpenDevice.New().Request());
+    public void A_request_says_when_nobody_listens_LC_34() => Assert.Equal(RequestNotice.Unheard, OpenDevice.New().Request(0));
 
     [Fact]
     public void A_request_does_not_close_the_device_LC_34()
@@ -69,7 +70,7 @@ public sealed class TriggerTests
         var core = OpenDevice.New();
         core.SetTrigger(IrqIndex.Req, new FakeTarget());
 
-        core.Request();
+        core.Request(0);
 
         Assert.True(core.IsOpen);
     }

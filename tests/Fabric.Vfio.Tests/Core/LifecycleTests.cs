@@ -47,13 +47,13 @@ public sealed class LifecycleTests
     }
 
     [Fact]
-    public void Opening_a_physical_function_turns_its_memory_decode_on_after_the_reset_LC_24()
+    public void Opening_a_physical_function_turns_its_memory_decode_on_and_keeps_it_over_the_reset_LC_24()
     {
         var function = new FakeFunction(isVirtual: false);
 
         OpenDevice.On(function);
 
-        Assert.Equal(["reset", "memory on", "dma on"], function.Calls);
+        Assert.Equal(["memory on", "memory off", "reset", "memory on", "dma on"], function.Calls);
     }
 
     [Theory]

@@ -116,7 +116,7 @@ public sealed class DeviceSet
             }
 
             foreach (var member in members)
-                member.SetPowerState(PciPowerState.D0);
+                member.ForceD0();
             return ResetBus(device);
         }
         finally

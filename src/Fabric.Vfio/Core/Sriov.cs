@@ -52,7 +52,7 @@ internal sealed class Sriov(
             return new VfioError(Errno.EIO, "The function does not wake from D3.");
         }
 
-        device.SetPowerState(PciPowerState.D0);
+        device.ForceD0();
         (power.IsPinned, IsActive) = (true, true);
         var made = function.SetVirtualFunctions(count);
         if (!made.IsOk)

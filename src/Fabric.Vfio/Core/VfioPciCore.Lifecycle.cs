@@ -131,7 +131,7 @@ public sealed partial class VfioPciCore
             ending.DmaBufs.End();
             runtime.Disengage();
             var awake = runtime.TryGet();
-            SetPowerState(PciPowerState.D0);
+            ForceD0();
             function.ChangeCommand(clear: PciCommand.BusMaster);
             function.ConnectDma(null);
             dma.Clear();
@@ -187,7 +187,7 @@ public sealed partial class VfioPciCore
     /// <summary>Memory is held; DMA buffers come back where memory can be used.</summary>
     private VfioResult ResetHeld(Session open)
     {
-        SetPowerState(PciPowerState.D0);
+        ForceD0();
         open.DmaBufs.Revoke();
         var reset = FunctionReset.Run(function, Driver.Resets);
         if (reset.IsOk)
@@ -246,11 +246,20 @@ public sealed partial class VfioPciCore
 
     internal void MaySleep() => runtime.Put();
 
+    /// <summary>D0, whatever its holder chose. DMA buffers stay as they are: who forces it goes on to something that they must not see.</summary>
+    internal bool ForceD0()
+    {
+        if (!power.Set(PciPowerState.D0).IsOk)
+            return false;
+        session?.Gate.Unblock(MemoryBlocks.Power);
+        return true;
+    }
+
     /// <summary>
     /// A change of power state for which memory is made unusable before and usable after (LC-64). Errors: those of
     /// <see cref="FunctionPower.Set"/>.
     /// </summary>
-    internal VfioResult SetPowerState(PciPowerState state)
+    private VfioResult SetPowerState(PciPowerState state)
     {
         if (session is not { } open)
             return power.Set(state);
@@ -292,7 +301,7 @@ public sealed partial class VfioPciCore
     {
         public void Suspending()
         {
-            core.SetPowerState(PciPowerState.D0);
+            core.ForceD0();
             core.session?.Interrupts.Suspend();
         }
 

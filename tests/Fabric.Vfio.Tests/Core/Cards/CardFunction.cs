@@ -124,8 +124,9 @@ internal sealed class CardFunction : IPciFunction
 
     public void WriteConfig(int offset, ReadOnlySpan<byte> source)
     {
-        var before = PowerState;
+        var (before, noSoftReset) = (PowerState, Get16(Pmcsr) & PowerManagementCapability.NoSoftResetBit);
         source.CopyTo(config.AsSpan(offset));
+        Put16(Pmcsr, (ushort)((Get16(Pmcsr) & ~PowerManagementCapability.NoSoftResetBit) | noSoftReset));
         if (IsStuck)
             Put16(Pmcsr, (ushort)((Get16(Pmcsr) & ~PowerManagementCapability.StateMask) | (int)before));
         if (before == PciPowerState.D3Hot && PowerState == PciPowerState.D0 && (Get16(Pmcsr) & PowerManagementCapability.NoSoftResetBit) == 0)

@@ -132,7 +132,8 @@ public sealed partial class VfioPciCore
             runtime.Disengage();
             var awake = runtime.TryGet();
             ForceD0();
-            function.ChangeCommand(clear: PciCommand.BusMaster);
+            lock (ending.Interrupts.CommandGate)
+                function.ChangeCommand(clear: PciCommand.BusMaster);
             function.ConnectDma(null);
             dma.Clear();
             ending.Interrupts.TearDown();
@@ -319,6 +320,11 @@ public sealed partial class VfioPciCore
     /// <summary>What writes to config space set off (contract §3.3, §3.5).</summary>
     private sealed class ConfigEffects(VfioPciCore core) : IConfigEffects
     {
+        /// <summary>While the session is being made no interrupt is on.</summary>
+        private readonly Lock noInterrupts = new();
+
+        public Lock CommandGate => core.session?.Interrupts.CommandGate ?? noInterrupts;
+
         public bool IsMsiActive => core.session?.Interrupts.Active == IrqIndex.Msi;
 
         public int MsiQueueMax => core.session?.Interrupts.MsiQueueMax ?? 0;

@@ -5,6 +5,11 @@ namespace Fabric.Vfio.Core.ConfigSpace;
 /// <summary>What a write to config space sets off in the rest of the core. Called while the write is under way, in the order stated.</summary>
 internal interface IConfigEffects
 {
+    /// <summary>
+    /// Held around a read-modify-write of COMMAND in hardware, and never longer: an interrupt changes DisINTx there from another thread.
+    /// </summary>
+    Lock CommandGate { get; }
+
     /// <summary>MSI when that is the active interrupt type (CF-41).</summary>
     bool IsMsiActive { get; }
 

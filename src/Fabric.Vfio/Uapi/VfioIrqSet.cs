@@ -36,7 +36,7 @@ public readonly record struct VfioIrqSet(uint Argsz, IrqSetFlags Flags, uint Ind
     /// The typed request. Bools are a window on the bytes, not a copy. Errors: those of <see cref="Check"/>; EFAULT for fewer bytes than
     /// argsz promised. A bad descriptor is no error yet (IO-43).
     /// </summary>
-    public static VfioResult<SetIrqs> DecodeTyped(ReadOnlyMemory<byte> request, IFileTable files)
+    public static VfioResult<SetIrqs> DecodeSetIrqs(ReadOnlyMemory<byte> request, IFileTable files)
     {
         ArgumentNullException.ThrowIfNull(files);
         var decoded = VfioIrqSet.Decode(request.Span);

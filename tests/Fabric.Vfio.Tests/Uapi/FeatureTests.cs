@@ -99,7 +99,7 @@ public sealed class FeatureTests
     }
 
     [Fact]
-    public void A_token_is_sixteen_bytes_in_the_order_of_its_text_LC_40_LC_41()
+    public void A_token_is_sixteen_bytes_in_the_order_of_its_text_LC_41()
     {
         var uuid = Guid.Parse("2ab74924-c335-45f4-9b16-8569e5b08258");
         var bytes = new byte[16];
@@ -112,7 +112,7 @@ public sealed class FeatureTests
     }
 
     [Fact]
-    public void Migration_flags_that_are_not_known_are_left_out_of_the_known_ones_MG_5()
+    public void Migration_flags_that_are_not_known_are_left_out_of_the_known_ones()
     {
         var newer = new VfioDeviceFeatureMigration(0x8000_0000_0000_000d);
 
@@ -123,7 +123,7 @@ public sealed class FeatureTests
     [Theory]
     [InlineData(-1, Errno.EINVAL)]
     [InlineData(0, Errno.None)]
-    public void Low_power_with_wakeup_needs_a_descriptor_LC_62(int fd, Errno errno) =>
+    public void Low_power_with_wakeup_needs_a_descriptor(int fd, Errno errno) =>
         Assert.Equal(errno, DecodePayload(new VfioDeviceLowPowerEntryWithWakeup(fd)));
 
     [Theory]

@@ -46,7 +46,7 @@ public sealed class GoldenByteTests
     public void GROUP_GET_STATUS_LC_16() => Is("08000000 03000000", new VfioGroupStatus(8, GroupFlags.Viable | GroupFlags.ContainerSet));
 
     [Fact]
-    public void FEATURE_MIGRATION_MG_5() =>
+    public void FEATURE_MIGRATION() =>
         Is("0700000000000000", new VfioDeviceFeatureMigration(MigrationFlags.StopCopy | MigrationFlags.P2P | MigrationFlags.PreCopy));
 
     [Fact]

@@ -81,7 +81,7 @@ public sealed class IoctlTableTests
         Assert.Equal(new BareIoctl(DeviceIoctls.Reset), IoctlTable.Decode(FdKind.Device, DeviceIoctls.Reset, new byte[] { 1 }).Value);
 
     [Fact]
-    public void A_device_of_a_group_is_named_in_text_that_ends_with_a_zero_byte_LC_10()
+    public void A_device_of_a_group_is_named_in_text_that_ends_with_a_zero_byte()
     {
         const string Name = "0000:3b:00.2 vf_token=2ab74924-c335-45f4-9b16-8569e5b08258";
         var bytes = new byte[80];

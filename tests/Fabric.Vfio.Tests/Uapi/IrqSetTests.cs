@@ -32,7 +32,7 @@ public sealed class IrqSetTests
         var request = new byte[64];
         new VfioIrqSet(argsz, (IrqSetFlags)flags, 2, start, count).Encode(request);
 
-        var error = VfioIrqSet.DecodeTyped(request, Table).Error;
+        var error = VfioIrqSet.DecodeSetIrqs(request, Table).Error;
 
         Assert.Equal(Errno.EINVAL, error.Errno);
         Assert.Contains(sentence, error.Sentence, StringComparison.Ordinal);
@@ -49,7 +49,7 @@ public sealed class IrqSetTests
         var request = new byte[64];
         new VfioIrqSet(argsz, flags, 2, 0, count).Encode(request);
 
-        var decoded = VfioIrqSet.DecodeTyped(request, Table);
+        var decoded = VfioIrqSet.DecodeSetIrqs(request, Table);
 
         Assert.Equal(errno, decoded.Error.Errno);
         Assert.Equal(count, decoded.Value.Count);
@@ -62,24 +62,24 @@ public sealed class IrqSetTests
         var request = new byte[27];
         new VfioIrqSet(28, TriggerEventfd, 2, 0, 2).Encode(request);
 
-        Assert.Equal(Errno.EFAULT, VfioIrqSet.DecodeTyped(request, Table).Error.Errno);
+        Assert.Equal(Errno.EFAULT, VfioIrqSet.DecodeSetIrqs(request, Table).Error.Errno);
     }
 
     [Fact]
     public void Bools_are_a_byte_each()
     {
-        var decoded = VfioIrqSet.DecodeTyped(Convert.FromHexString("17000000" + "22000000" + "02000000" + "05000000" + "03000000" + "0100FF"), Table);
+        var decoded = VfioIrqSet.DecodeSetIrqs(Convert.FromHexString("17000000" + "22000000" + "02000000" + "05000000" + "03000000" + "0100FF"), Table);
 
         Assert.Equal((2u, 5u, 3u, TriggerBool), (decoded.Value.Index, decoded.Value.Start, decoded.Value.Count, decoded.Value.Flags));
         Assert.Equal("0100FF", Convert.ToHexString(decoded.Value.Bools.Span));
     }
 
     [Fact]
-    public void Descriptors_are_resolved_and_a_bad_one_is_kept_until_its_turn_comes_IO_43_IO_47()
+    public void Descriptors_are_resolved_and_a_bad_one_is_kept_until_its_turn_comes_IO_43()
     {
         var bytes = Convert.FromHexString("24000000" + "24000000" + "02000000" + "00000000" + "04000000" + "07000000" + "FFFFFFFF" + "08000000" + "09000000");
 
-        var events = VfioIrqSet.DecodeTyped(bytes, Table).Value.Events.ToArray();
+        var events = VfioIrqSet.DecodeSetIrqs(bytes, Table).Value.Events.ToArray();
 
         Assert.Equal([new EventRef(7, Files.Eventfd), EventRef.None, new EventRef(8, null, Errno.EINVAL), new EventRef(9, null, Errno.EBADF)], events);
     }
@@ -97,7 +97,7 @@ public sealed class IrqSetTests
 
         Assert.True(VfioIrqSet.Encode(sent, buffer).IsOk);
 
-        var arrived = VfioIrqSet.DecodeTyped(buffer, Table).Value;
+        var arrived = VfioIrqSet.DecodeSetIrqs(buffer, Table).Value;
         Assert.Equal((sent.Index, sent.Start, sent.Count, sent.Flags), (arrived.Index, arrived.Start, arrived.Count, arrived.Flags));
         Assert.Equal(bools, arrived.Bools.ToArray());
         Assert.Equal(events, arrived.Events.ToArray());
@@ -110,7 +110,7 @@ public sealed class IrqSetTests
         var buffer = new byte[20];
 
         Assert.True(VfioIrqSet.Encode(request, buffer).IsOk);
-        Assert.Equal(Errno.EINVAL, VfioIrqSet.DecodeTyped(buffer, Table).Error.Errno);
+        Assert.Equal(Errno.EINVAL, VfioIrqSet.DecodeSetIrqs(buffer, Table).Error.Errno);
     }
 
     [Fact]

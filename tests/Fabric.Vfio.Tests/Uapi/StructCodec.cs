@@ -26,8 +26,8 @@ public abstract class StructCodec
 
     public abstract VfioResult Encode(object value, Span<byte> buffer);
 
-    /// <summary>All that can be done with bytes that may be anything, without a box.</summary>
-    public abstract void Take(byte[] bytes);
+    /// <summary>All that can be done with bytes that may be anything, without a box. False: they were refused.</summary>
+    public abstract bool Take(byte[] bytes);
 
     public byte[] BytesOf(object value, string field)
     {
@@ -102,11 +102,7 @@ internal sealed class StructCodec<T>() : StructCodec(typeof(T)) where T : unmana
 
     public override VfioResult Encode(object value, Span<byte> buffer) => ((T)value).Encode(buffer);
 
-    public override void Take(byte[] bytes)
-    {
-        if (UapiCodec.TryRead<T>(bytes, out var value))
-            value.Encode(bytes);
-    }
+    public override bool Take(byte[] bytes) => UapiCodec.TryRead<T>(bytes, out var value) && value.Encode(bytes).IsOk;
 }
 
 internal class RequestCodec<T> : RequestCodec where T : unmanaged, IUapiRequest<T>
@@ -131,24 +127,21 @@ internal class RequestCodec<T> : RequestCodec where T : unmanaged, IUapiRequest<
 
     public override VfioResult EncodeReply(object value, Span<byte> buffer, uint argsz) => ((T)value).EncodeReply(buffer, argsz);
 
-    public override void Take(byte[] bytes)
+    public override bool Take(byte[] bytes)
     {
         UapiCodec.Tail<T>(bytes);
         UapiCodec.DecodeReply<T>(bytes);
         var decoded = UapiCodec.Decode<T>(bytes);
-        if (decoded.IsOk)
-            decoded.Value.EncodeReply(bytes, (uint)bytes.Length);
+        return decoded.IsOk && decoded.Value.EncodeReply(bytes, (uint)bytes.Length).IsOk;
     }
 }
 
 internal sealed class InfoCodec<T> : RequestCodec<T> where T : unmanaged, IInfoReply<T>
 {
-    public override void Take(byte[] bytes)
+    public override bool Take(byte[] bytes)
     {
-        base.Take(bytes);
         var chain = InfoReply.DecodeCapabilities<T>(bytes);
-        if (chain.IsOk)
-            default(T).EncodeReply(bytes, (uint)bytes.Length, chain.Value.AsSpan());
+        return base.Take(bytes) && chain.IsOk && default(T).EncodeReply(bytes, (uint)bytes.Length, chain.Value.AsSpan()).IsOk;
     }
 }
 
@@ -160,10 +153,9 @@ internal sealed class PayloadCodec<T>() : StructCodec(typeof(T)) where T : unman
 
     public override VfioResult Encode(object value, Span<byte> buffer) => ((T)value).Encode(buffer);
 
-    public override void Take(byte[] bytes)
+    public override bool Take(byte[] bytes)
     {
         var decoded = FeatureCodec.DecodePayload<T>(bytes);
-        if (decoded.IsOk)
-            decoded.Value.EncodePayload(bytes, (uint)bytes.Length);
+        return decoded.IsOk && decoded.Value.EncodePayload(bytes, (uint)bytes.Length).IsOk;
     }
 }

@@ -39,6 +39,7 @@ public enum RegionFlags : uint
     Read = 1,
     Write = 2,
     Mmap = 4,
+    Caps = 8,
 }
 
 [Flags]

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 using Fabric.Hardware.Specs.Accelerator;
 using Fabric.Vfio;
 using Fabric.Vfio.Core;
@@ -15,8 +16,6 @@ internal sealed class AcceleratorCommands
     private readonly RegionMapping registers;
     private readonly RegionMapping state;
     private readonly RegionMapping migration;
-    private ulong logIova;
-    private ulong logLength;
 
     private AcceleratorCommands(RegionMapping registers, RegionMapping state, RegionMapping migration, ulong stateBytes) =>
         (this.registers, this.state, this.migration, StateBytes) = (registers, state, migration, stateBytes);
@@ -86,51 +85,53 @@ internal sealed class AcceleratorCommands
     /// </summary>
     public VfioResult TakeStateLog(DirtyBitmap blocks)
     {
-        var taken = TakeLog(AcceleratorMigration.StateLog, blocks, 0, StateBytes, AcceleratorState.BlockBytes);
+        var taken = TakeLog(AcceleratorMigration.StateLog, blocks, new IovaRange(0, StateBytes - 1));
         return taken.IsOk ? CheckStateLog() : taken;
     }
 
     /// <summary>Whether the state log is still on, so that all that was read before is of one life of the device.</summary>
     public VfioResult CheckStateLog() => CheckActivity(AcceleratorActivity.StateLogOn, AcceleratorActivity.StateLogOn);
 
-    public VfioResult StartDmaLog(ulong iova, ulong length)
+    public VfioResult StartDmaLog(IovaRange range)
     {
         Span<byte> value = stackalloc byte[8];
-        BinaryPrimitives.WriteUInt64LittleEndian(value, iova);
+        BinaryPrimitives.WriteUInt64LittleEndian(value, range.First);
         var written = migration.Write(AcceleratorMigration.LogIova, value);
-        BinaryPrimitives.WriteUInt64LittleEndian(value, length);
+        BinaryPrimitives.WriteUInt64LittleEndian(value, range.Length);
         if (written.IsOk)
             written = migration.Write(AcceleratorMigration.LogLength, value);
-        (logIova, logLength) = (iova, length);
         return written.IsOk ? Execute(AcceleratorCommand.StartDmaLog) : written;
     }
 
-    /// <summary>Takes the DMA log: what is taken is cleared in the device (MG-41). Errors: EIO, also where the log is off by then.</summary>
-    public VfioResult<DirtyBitmap> TakeDmaLog()
+    /// <summary>
+    /// Takes the DMA log into a bitmap of all that is watched: what is taken is cleared in the device, in words of 64 pages. Errors: EIO, also
+    /// where the log is off by then.
+    /// </summary>
+    /// <param name="range">Of which pages; lies within the bitmap.</param>
+    public VfioResult TakeDmaLog(DirtyBitmap pages, IovaRange range)
     {
-        var pages = new DirtyBitmap(logIova, logLength, AcceleratorMigration.LogPageSize);
-        var taken = TakeLog(AcceleratorMigration.DmaLog, pages, logIova, logLength, AcceleratorMigration.LogPageSize);
-        if (taken.IsOk)
-            taken = CheckActivity(AcceleratorActivity.DmaLogOn, AcceleratorActivity.DmaLogOn);
-        return taken.IsOk ? pages : taken.Error;
+        var taken = TakeLog(AcceleratorMigration.DmaLog, pages, range);
+        return taken.IsOk ? CheckActivity(AcceleratorActivity.DmaLogOn, AcceleratorActivity.DmaLogOn) : taken;
     }
 
-    private VfioResult TakeLog(ulong log, DirtyBitmap into, ulong start, ulong length, ulong grain)
+    private VfioResult TakeLog(ulong log, DirtyBitmap into, IovaRange range)
     {
+        const int wordBytes = sizeof(ulong);
+        const int wordBits = 8 * wordBytes;
         Span<byte> words = stackalloc byte[LogBatch];
-        var bits = length / grain;
-        for (ulong first = 0; first < bits; first += LogBatch * 8)
+        var end = (((range.Last - into.Iova) / into.PageSize / wordBits) + 1) * wordBytes;
+        for (var at = (range.First - into.Iova) / into.PageSize / wordBits * wordBytes; at < end; at += LogBatch)
         {
-            var read = migration.Read(log + (first / 8), words);
+            var batch = words[..(int)Math.Min(LogBatch, end - at)];
+            var read = migration.Read(log + at, batch);
             if (!read.IsOk)
                 return read;
-            for (var word = 0; word < LogBatch; word += 8)
+            for (var word = 0; word < batch.Length; word += wordBytes)
             {
-                var value = BinaryPrimitives.ReadUInt64LittleEndian(words[word..]);
-                for (; value != 0; value &= value - 1)
+                for (var bits = BinaryPrimitives.ReadUInt64LittleEndian(batch[word..]); bits != 0; bits &= bits - 1)
                 {
-                    var bit = first + ((ulong)word * 8) + (ulong)System.Numerics.BitOperations.TrailingZeroCount(value);
-                    into.Mark(start + (bit * grain), grain);
+                    var page = ((at + (ulong)word) * 8) + (ulong)BitOperations.TrailingZeroCount(bits);
+                    into.Mark(into.Iova + (page * into.PageSize), into.PageSize);
                 }
             }
         }

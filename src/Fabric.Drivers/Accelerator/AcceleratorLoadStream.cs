@@ -2,17 +2,15 @@ using System.Buffers.Binary;
 using Fabric.Hardware.Specs.Accelerator;
 using Fabric.Vfio;
 using Fabric.Vfio.Migration;
-using Fabric.Vfio.Uapi;
 
 namespace Fabric.Drivers.Accelerator;
 
 /// <summary>
-/// The writable data fd (MG-23): takes the stream in any chunks, checks the header before anything else, and puts state where it belongs as it
-/// comes. <see cref="Finish"/> is RESUMING to STOP: its success is the only proof that all of the state was accepted.
+/// The device's half of the writable data fd (MG-23): takes the stream in any chunks, checks the header before anything else, and puts state
+/// where it belongs as it comes. <see cref="Finish"/> is RESUMING to STOP: its success is the only proof that all of the state was accepted.
 /// </summary>
-internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigrationStream
+internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigrationData
 {
-    private readonly Lock gate = new();
     private readonly byte[] head = new byte[AcceleratorStreamFormat.HeadBytes];
     private readonly byte[] small = new byte[Math.Max(AcceleratorStreamFormat.HeaderBytes, AcceleratorMigration.ContextBytes)];
     private int headFilled;
@@ -24,7 +22,6 @@ internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigra
     private bool headerSeen;
     private bool contextSeen;
     private bool endSeen;
-    private bool disabled;
     private VfioError broken;
 
     /// <summary>
@@ -33,42 +30,21 @@ internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigra
     /// </summary>
     public VfioResult Finish()
     {
-        lock (gate)
+        if (broken.Errno == Errno.None)
         {
-            disabled = true;
-            if (broken.Errno == Errno.None)
-            {
-                broken = endSeen
-                    ? device.WriteContext(small.AsSpan(0, AcceleratorMigration.ContextBytes)).Error
-                    : Refused("The migration stream ended before the device state was complete; reset the device, and send it again from the start.");
-            }
-
-            return broken;
+            broken = endSeen
+                ? device.WriteContext(small.AsSpan(0, AcceleratorMigration.ContextBytes)).Error
+                : Refused("The migration stream ended before the device state was complete; reset the device, and send it again from the start.");
         }
+
+        return broken;
     }
-
-    public void Disable()
-    {
-        lock (gate)
-            disabled = true;
-    }
-
-    public VfioResult<int> Read(Span<byte> destination) => new VfioError(Errno.EINVAL, "This stream loads; it is written, not read.");
-
-    public VfioResult<PrecopyInfo> GetPrecopyInfo() => new VfioError(Errno.EINVAL, "PRECOPY_INFO is for a stream that saves.");
 
     public VfioResult Write(ReadOnlySpan<byte> source)
     {
-        lock (gate)
-        {
-            if (disabled)
-                return VfioResult.Fail(Errno.ENODEV, "The migration stream is closed: the device left RESUMING.");
-            if (broken.Errno != Errno.None)
-                return broken;
-            while (!source.IsEmpty && broken.Errno == Errno.None)
-                source = source[Take(source)..];
-            return broken;
-        }
+        while (!source.IsEmpty && broken.Errno == Errno.None)
+            source = source[Take(source)..];
+        return broken;
     }
 
     private int Take(ReadOnlySpan<byte> source)

@@ -7,19 +7,17 @@ using Fabric.Vfio.Uapi;
 namespace Fabric.Drivers.Accelerator;
 
 /// <summary>
-/// The readable data fd (MG-20, MG-22): the header, every block once, then blocks that changed, and after the device stopped the rest, the
-/// context and the end. The reader's thread takes from the device itself, by the mapping; the driver's mailbox only switches it.
+/// The device's half of the readable data fd: the header, every block once, then blocks that changed, and after the device stopped the rest,
+/// the context and the end. The reader's thread takes from the device itself, by the mapping.
 /// </summary>
-internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigrationStream
+internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigrationData
 {
-    private readonly Lock gate = new();
     private readonly DirtyBitmap blocks = new(0, device.StateBytes, AcceleratorState.BlockBytes);
 
     /// <summary>The start-up set: blocks that have not gone out once (MG-25).</summary>
     private readonly DirtyBitmap unsent = Full(device.StateBytes);
     private Phase phase = Phase.Header;
     private bool stopped;
-    private bool disabled;
     private ulong records;
 
     // The record under way: its head and small payload here, or a run of state read as it goes out.
@@ -41,82 +39,53 @@ internal sealed class AcceleratorSaveStream(AcceleratorCommands device) : IMigra
         Done,
     }
 
-    /// <summary>The device has stopped: what is left now is all (PRE_COPY* to STOP_COPY).</summary>
-    public void Stop()
-    {
-        lock (gate)
-            stopped = true;
-    }
-
-    /// <summary>The state left the saving group, or the device was reset (MG-21).</summary>
-    public void Disable()
-    {
-        lock (gate)
-            disabled = true;
-    }
+    /// <summary>The device has stopped: what is left now is all.</summary>
+    public void Stop() => stopped = true;
 
     public VfioResult<int> Read(Span<byte> destination)
     {
-        lock (gate)
+        var read = 0;
+        while (read < destination.Length)
         {
-            if (disabled)
-                return Disabled;
-            var read = 0;
-            while (read < destination.Length)
+            var rest = destination[read..];
+            if (stagedFrom < stagedTo)
             {
-                var rest = destination[read..];
-                if (stagedFrom < stagedTo)
-                {
-                    var part = Math.Min(rest.Length, stagedTo - stagedFrom);
-                    staged.AsSpan(stagedFrom, part).CopyTo(rest);
-                    stagedFrom += part;
-                    read += part;
-                }
-                else if (runLeft > 0)
-                {
-                    var part = (int)Math.Min((ulong)rest.Length, runLeft);
-                    var taken = device.ReadState(runAt, rest[..part]);
-                    if (!taken.IsOk)
-                        return taken.Error;
-                    Advance((ulong)part);
-                    read += part;
-                }
-                else if (StageNext() is { Errno: not Errno.None } failed)
-                {
-                    return failed;
-                }
-                else if (stagedFrom == stagedTo)
-                {
-                    break;
-                }
+                var part = Math.Min(rest.Length, stagedTo - stagedFrom);
+                staged.AsSpan(stagedFrom, part).CopyTo(rest);
+                stagedFrom += part;
+                read += part;
             }
-
-            if (read == 0 && !stopped)
-                return new VfioError(Errno.ENOMSG, "Nothing more to read for now; read again later, or stop the device.");
-            return read;
+            else if (runLeft > 0)
+            {
+                var part = (int)Math.Min((ulong)rest.Length, runLeft);
+                var taken = device.ReadState(runAt, rest[..part]);
+                if (!taken.IsOk)
+                    return taken.Error;
+                Advance((ulong)part);
+                read += part;
+            }
+            else if (StageNext() is { Errno: not Errno.None } failed)
+            {
+                return failed;
+            }
+            else if (stagedFrom == stagedTo)
+            {
+                break;
+            }
         }
-    }
 
-    public VfioResult Write(ReadOnlySpan<byte> source) => VfioResult.Fail(Errno.EINVAL, "This stream saves; it is read, not written.");
+        return read;
+    }
 
     public VfioResult<PrecopyInfo> GetPrecopyInfo()
     {
-        lock (gate)
-        {
-            if (disabled)
-                return Disabled;
-            if (stopped)
-                return new VfioError(Errno.EINVAL, "PRECOPY_INFO is for PRE_COPY; the device has stopped.");
-            var taken = device.TakeStateLog(blocks);
-            if (!taken.IsOk)
-                return taken.Error;
-            var left = (blocks.DirtyPages * AcceleratorState.BlockBytes) + (long)runLeft;
-            var initial = unsent.DirtyPages * AcceleratorState.BlockBytes;
-            return new PrecopyInfo((ulong)initial, (ulong)Math.Max(0, left - initial));
-        }
+        var taken = device.TakeStateLog(blocks);
+        if (!taken.IsOk)
+            return taken.Error;
+        var left = (blocks.DirtyPages * AcceleratorState.BlockBytes) + (long)runLeft;
+        var initial = unsent.DirtyPages * AcceleratorState.BlockBytes;
+        return new PrecopyInfo((ulong)initial, (ulong)Math.Max(0, left - initial));
     }
-
-    private static VfioError Disabled => new(Errno.ENODEV, "The migration stream is closed: the device left the state that opened it.");
 
     private VfioError StageNext()
     {

@@ -7,7 +7,7 @@ namespace Fabric.Vfio.Dirty;
 /// DMA_LOGGING_REPORT lays it out (MG-41). Whatever is not whole pages is rounded so that dirt is over-reported, never under-reported.
 /// Not thread-safe: neither calls nor an enumeration of <see cref="Runs"/> may overlap with a change.
 /// </summary>
-public sealed class DirtyBitmap
+public sealed class DirtyBitmap : IDirtyPages
 {
     /// <summary>As many pages as a bitmap of 256 MiB covers: 8 TiB of 4 KiB pages. More is taken for a mistake.</summary>
     public const long MaxPages = 1L << 31;

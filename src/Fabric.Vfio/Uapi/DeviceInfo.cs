@@ -41,6 +41,7 @@ public enum RegionFlags : uint
     Read = 1,
     Write = 2,
     Mmap = 4,
+    Caps = 8,
 }
 
 [Flags]
@@ -71,7 +72,8 @@ public readonly record struct RegionInfo(int Index, RegionFlags Flags, ulong Siz
 public readonly record struct IrqInfo(IrqIndex Index, IrqFlags Flags, int Count);
 
 /// <summary>PRECOPY_INFO (MG-25), in bytes: what is left of the start-up set, and what changed since.</summary>
-public readonly record struct PrecopyInfo(ulong InitialBytes, ulong DirtyBytes);
+/// <param name="Reinit">Version 2 (MG-26): a fresh start-up set appeared, and both count anew.</param>
+public readonly record struct PrecopyInfo(ulong InitialBytes, ulong DirtyBytes, bool Reinit = false);
 
 /// <summary>What an eventfd is in the kernel: something a device's interrupt signals. Called from any thread; must not block.</summary>
 public interface IEventTarget

@@ -1,0 +1,9 @@
+namespace Fabric.Vfio.Uapi;
+
+/// <summary>The memory that a caller's pointers point into. False means EFAULT: the whole range is not there, and what was moved is undefined.</summary>
+public interface IUserMemory
+{
+    bool TryRead(ulong address, Span<byte> destination);
+
+    bool TryWrite(ulong address, ReadOnlySpan<byte> source);
+}

@@ -1,0 +1,86 @@
+using CsCheck;
+using Fabric.Vfio.Migration;
+using static Fabric.Vfio.Migration.MigrationState;
+
+namespace Fabric.Vfio.Tests.Migration;
+
+/// <summary>Any requests, failures and resets in any order, held against the invariants of MG-53. CsCheck prints the seed of a failure.</summary>
+public sealed class MigrationWalkTests
+{
+    private enum Fault
+    {
+        None,
+        Fails,
+        Breaks,
+        ResetsWithin,
+        StreamOutOfPlace,
+    }
+
+    private sealed record Step(MigrationState Target, Fault Fault, int OnArc, bool ResetAfter)
+    {
+        public override string ToString() => $"{Target}{(Fault == Fault.None ? "" : $" {Fault} on arc {OnArc}")}{(ResetAfter ? ", reset" : "")}";
+    }
+
+    private static readonly Gen<MigrationFlags> AnyFlags = Gen.Select(Gen.Bool, Gen.Bool, (p2p, preCopy) =>
+        MigrationFlags.StopCopy | (p2p ? MigrationFlags.P2P : 0) | (preCopy ? MigrationFlags.PreCopy : 0));
+
+    private static readonly Gen<Step> AnyStep = Gen.Select(
+        Gen.Enum<MigrationState>(), Gen.Frequency((6, Gen.Const(Fault.None)), (3, Gen.Enum<Fault>())), Gen.Int[0, 3], Gen.Int[0, 9],
+        (target, fault, onArc, reset) => new Step(target, fault, onArc, reset == 0));
+
+    [Fact]
+    public void Whatever_is_asked_and_whatever_fails_the_invariants_hold_MG_53() =>
+        Gen.Select(AnyFlags, AnyStep.List[1, 30]).Sample((flags, steps) => Walk(flags, steps), iter: 5000);
+
+    private static void Walk(MigrationFlags flags, List<Step> steps)
+    {
+        var driver = new FakeMigration(flags);
+        var machine = MigrationMachine.Register(driver).Value;
+        var streams = new List<IMigrationStream>();
+        foreach (var step in steps)
+        {
+            var (before, arc, faulted) = (machine.State, 0, false);
+            driver.Arcs.Clear();
+            driver.Instead = (_, _) =>
+            {
+                if (arc++ != step.OnArc || step.Fault == Fault.None)
+                    return null;
+                faulted = true;
+                switch (step.Fault)
+                {
+                    case Fault.Fails:
+                        return ArcResult.Fails(new VfioError(Errno.EIO, "It failed."));
+                    case Fault.Breaks:
+                        return ArcResult.Breaks(new VfioError(Errno.EIO, "It broke."));
+                    case Fault.StreamOutOfPlace:
+                        return driver.Open();
+                    default:
+                        machine.Reset();
+                        return null;
+                }
+            };
+            var set = machine.Set(step.Target);
+            if (set is { IsOk: true, Value.Stream: { } opened })
+                streams.Add(opened);
+
+            // (a) at most one stream is alive.
+            Assert.InRange(driver.Opened.Count(data => !data.IsClosed), 0, 1);
+            // (b) a stream comes of the last hop alone.
+            Assert.DoesNotContain(driver.Arcs.SkipLast(1), hop => MigrationArcs.OpensStream(hop.From, hop.To) != StreamDirection.None);
+            // (c) a read gives 0 in STOP_COPY alone.
+            foreach (var stream in streams)
+                Assert.False(stream.Read(new byte[1]) is { IsOk: true, Value: 0 } && machine.State != StopCopy);
+            // (e) STOP_COPY does not go back to pre-copy.
+            Assert.False(before == StopCopy && set.IsOk && step.Target is PreCopy or PreCopyP2P && before == StopCopy);
+            // (f) a path has four hops at most.
+            Assert.InRange(driver.Arcs.Count, 0, 4);
+            Assert.True(set.IsOk || faulted || before == Error || !MigrationArcs.Next(before, step.Target, flags).IsOk);
+
+            // (d) after anything a reset leads to RUNNING, with no stream.
+            if (!step.ResetAfter)
+                continue;
+            machine.Reset();
+            Assert.Equal((Running, 0), (machine.State, driver.Opened.Count(data => !data.IsClosed)));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Fabric.Vfio.Uapi;
+
+namespace Fabric.Vfio.Tests.Uapi;
+
+/// <summary>Any bytes give a value or an errno, and no claim in them costs more memory than they themselves are.</summary>
+public sealed class FuzzTests(ITestOutputHelper output)
+{
+    private const int Inputs = 700_000;
+    private const string SeedVariable = "FABRIC_FUZZ_SEED";
+    private const int LongestInput = 320;
+
+    /// <summary>A few small objects, and as much for every byte: an eventfd's four bytes become a reference of 24, a capability's eight an object.</summary>
+    private const int AllocationFloor = 1024;
+    private const int AllocationPerByte = 16;
+
+    private static readonly IrqSetTests.Files Files = new();
+
+    [Fact]
+    public void Any_bytes_get_a_value_or_an_errno_and_bounded_memory()
+    {
+        var seed = Environment.GetEnvironmentVariable(SeedVariable) is { } chosen
+            ? int.Parse(chosen, CultureInfo.InvariantCulture)
+            : Random.Shared.Next();
+        output.WriteLine($"{Inputs} inputs; to run them again set {SeedVariable}={seed}");
+        var decoders = Decoders();
+        var random = new Random(seed);
+        foreach (var decoder in decoders)
+            decoder(new byte[LongestInput]);
+
+        var accepted = new int[decoders.Count];
+        for (var i = 0; i < Inputs; i++)
+        {
+            var input = Input(random);
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            try
+            {
+                accepted[i % decoders.Count] += decoders[i % decoders.Count](input) ? 1 : 0;
+            }
+            catch (Exception error)
+            {
+                Assert.Fail($"Seed {seed}, input {i}, decoder {i % decoders.Count}: {error}");
+            }
+
+            var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+            if (allocated > AllocationFloor + (AllocationPerByte * input.Length))
+                Assert.Fail($"Seed {seed}, input {i}, decoder {i % decoders.Count}: {input.Length} bytes made it allocate {allocated}.");
+        }
+
+        output.WriteLine($"Accepted: {accepted.Sum()} by {decoders.Count} decoders.");
+        Assert.All(accepted, (count, decoder) => Assert.True(count > 0, $"Decoder {decoder} refused all; the inputs test nothing past its first checks."));
+    }
+
+    /// <summary>One for each structure, each request of the table, and each kind of data of any length.</summary>
+    private static List<Func<byte[], bool>> Decoders() =>
+    [
+        .. StructCodec.All.Select(codec => (Func<byte[], bool>)codec.Take),
+        .. IoctlTable.All.Select(row => (Func<byte[], bool>)(bytes => IoctlTable.Decode(row.Fd, row.Number, bytes).IsOk)),
+        bytes => IoctlTable.Decode((FdKind)(bytes.Length % 6), BitConverter.ToUInt32([.. bytes, 0, 0, 0, 0]), bytes).IsOk,
+        SetIrqsBothWays,
+        HotResetInfo,
+        HotReset,
+        Feature,
+        DmaBufRanges,
+        bytes => GetDeviceFdIoctl.Decode(bytes).IsOk,
+    ];
+
+    private static bool SetIrqsBothWays(byte[] bytes)
+    {
+        var decoded = VfioIrqSet.DecodeSetIrqs(bytes, Files);
+        return decoded.IsOk && VfioIrqSet.Encode(decoded.Value, bytes).IsOk;
+    }
+
+    private static bool HotResetInfo(byte[] bytes)
+    {
+        var info = VfioPciHotResetInfo.Decode(bytes);
+        return info.IsOk && info.Value.TryDevices(bytes, out var devices) &&
+               VfioPciHotResetInfo.EncodeReply(bytes, (uint)bytes.Length, info.Value.Flags, devices).IsOk;
+    }
+
+    private static bool HotReset(byte[] bytes)
+    {
+        var reset = VfioPciHotReset.Decode(bytes);
+        return reset.IsOk && reset.Value.TryGroupFds(bytes, out _);
+    }
+
+    private static bool Feature(byte[] bytes)
+    {
+        var head = VfioDeviceFeature.Decode(bytes);
+        return head.IsOk && head.Value.Plan(FeatureTable.Find(head.Value.Feature)).IsOk;
+    }
+
+    private static bool DmaBufRanges(byte[] bytes)
+    {
+        var payload = VfioDeviceFeatureDmaBuf.DecodePayload(bytes);
+        return payload.IsOk && payload.Value.TryRanges(bytes, out _);
+    }
+
+    /// <summary>Noise, with sizes, flags and offsets near what is right often enough that it gets past the first checks.</summary>
+    private static byte[] Input(Random random)
+    {
+        var input = new byte[random.Next(LongestInput)];
+        random.NextBytes(input);
+        var words = MemoryMarshal.Cast<byte, uint>(input.AsSpan());
+        if (words.Length > 0 && random.Next(8) != 0)
+            words[0] = random.Next(3) == 0 ? (uint)random.Next(LongestInput) : (uint)input.Length;
+        for (var i = 1; i < words.Length; i++)
+        {
+            words[i] = random.Next(6) switch
+            {
+                0 => words[i],
+                1 => (uint)random.Next(8),
+                2 => 1u << random.Next(32),
+                3 => uint.MaxValue - (uint)random.Next(24),
+                4 => (uint)random.Next(LongestInput / 8) * 8,
+                _ => 0,
+            };
+        }
+
+        return input;
+    }
+}

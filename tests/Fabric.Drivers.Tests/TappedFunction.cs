@@ -16,6 +16,10 @@ internal sealed class TappedFunction(IPciFunction inner) : IPciFunction
 
     public FunctionTraits Traits => inner.Traits;
 
+    public PciAddress? PhysicalFunction => inner.PhysicalFunction;
+
+    public int? IommuGroup => inner.IommuGroup;
+
     public int ConfigSize => inner.ConfigSize;
 
     public IReadOnlyList<PciBar> Bars => inner.Bars;

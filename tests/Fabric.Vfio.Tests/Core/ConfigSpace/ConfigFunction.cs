@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Fabric.Pci;
 using Fabric.Pci.Capabilities;
+using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Tests.Core.ConfigSpace;
 
@@ -108,7 +109,7 @@ internal sealed class ConfigFunction(byte[] config) : IPciFunction, IFunctionInt
     {
     }
 
-    public VfioResult ConnectLine(Uapi.IEventTarget handler, bool exclusive) => VfioResult.Ok;
+    public VfioResult ConnectLine(IEventTarget handler, bool exclusive) => VfioResult.Ok;
 
     public void DisconnectLine()
     {
@@ -118,7 +119,7 @@ internal sealed class ConfigFunction(byte[] config) : IPciFunction, IFunctionInt
     {
     }
 
-    public VfioResult<int> Allocate(Uapi.IrqIndex type, int count) => count;
+    public VfioResult<int> Allocate(IrqIndex type, int count) => count;
 
     public VfioResult Grow(int vector) => VfioResult.Ok;
 
@@ -126,7 +127,7 @@ internal sealed class ConfigFunction(byte[] config) : IPciFunction, IFunctionInt
     {
     }
 
-    public VfioResult Connect(int vector, Uapi.IEventTarget handler) => VfioResult.Ok;
+    public VfioResult Connect(int vector, IEventTarget handler) => VfioResult.Ok;
 
     public void Disconnect(int vector)
     {

@@ -68,9 +68,8 @@ internal sealed class VirtualConfig
         for (var rest = destination; !rest.IsEmpty;)
         {
             var length = map.ChunkAt(at, rest.Length);
-            if ((at & ~3) == msiDword)
-                msi!.ShowCapable();
-            LittleEndian.Store(rest[..length], config.Read(at, length));
+            var value = config.Read(at, length);
+            LittleEndian.Store(rest[..length], (at & ~3) == msiDword ? msi!.Show(at, length, value) : value);
             at += length;
             rest = rest[length..];
         }

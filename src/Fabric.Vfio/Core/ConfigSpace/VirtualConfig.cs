@@ -11,7 +11,8 @@ namespace Fabric.Vfio.Core.ConfigSpace;
 /// </summary>
 internal sealed class VirtualConfig
 {
-    private const int None = -4;
+    /// <summary>Where no dword of config space is.</summary>
+    private const int Nowhere = -4;
 
     private readonly ConfigMap map;
     private readonly ShadowedConfig config;
@@ -31,7 +32,7 @@ internal sealed class VirtualConfig
         header = new HeaderWrites(config = new ShadowedConfig(function, map, raw), effects, SaveBars());
         writes = [.. map.Standard.Concat(map.Extended).Select(capability => WritesOf(capability, raw, effects))];
         msi = writes.OfType<MsiWrites>().FirstOrDefault();
-        msiDword = msi?.Offset ?? None;
+        msiDword = msi?.Offset ?? Nowhere;
         Virtualize(function);
         LinkCapabilities();
     }
@@ -105,7 +106,7 @@ internal sealed class VirtualConfig
         map.LayDriverBytes(offset, content.Length);
         config.CopyShadow(offset, content);
         if (offset < msiDword + 4 && msiDword < offset + content.Length)
-            msiDword = None;
+            msiDword = Nowhere;
         return VfioResult.Ok;
     }
 

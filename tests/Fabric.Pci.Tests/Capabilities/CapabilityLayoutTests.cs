@@ -104,7 +104,8 @@ public sealed class CapabilityLayoutTests
     [Fact]
     public void PCI_Express_says_what_the_function_is_and_whether_it_has_FLR_CF_33() =>
         Assert.Equal(
-            new PciExpressCapability(At, 2, PciExpressType.RootComplexEndpoint, true), PciExpressCapability.Parse(Holding("10 00 9200 00000010", At), At));
+            new PciExpressCapability(At, 2, PciExpressType.RootComplexEndpoint, true),
+            PciExpressCapability.Parse(Holding("10 00 9200 00000010", At), At));
 
     [Theory]
     [InlineData("13 00 06 03", true)]

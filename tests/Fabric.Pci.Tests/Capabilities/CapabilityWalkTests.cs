@@ -105,7 +105,8 @@ public sealed class CapabilityWalkTests
     public void There_is_no_extended_chain_where_the_first_dword_is_0() => Assert.Empty(CapabilityWalk.Extended(config));
 
     [Fact]
-    public void There_is_no_extended_chain_in_conventional_space() => Assert.Empty(CapabilityWalk.Extended(config.AsSpan(0, ConfigOffset.ConventionalSize)));
+    public void There_is_no_extended_chain_in_conventional_space() =>
+        Assert.Empty(CapabilityWalk.Extended(config.AsSpan(0, ConfigOffset.ConventionalSize)));
 
     [Fact]
     public void Whatever_hardware_holds_a_walk_ends_within_its_space_and_visits_nothing_twice() =>

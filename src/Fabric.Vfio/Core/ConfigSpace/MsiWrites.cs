@@ -2,7 +2,9 @@ using Fabric.Pci.Capabilities;
 
 namespace Fabric.Vfio.Core.ConfigSpace;
 
-/// <summary>MSI's control word: the host decides whether MSI is on and how many vectors there are; the user has leave to ask for less (CF-41).</summary>
+/// <summary>
+/// MSI's control word: the host decides whether MSI is on and how many vectors there are; the user has leave to ask for less (CF-41).
+/// </summary>
 internal sealed class MsiWrites(ShadowedConfig config, MsiCapability msi, IConfigEffects effects) : IWriteEffect
 {
     public int Offset => msi.Offset;
@@ -33,8 +35,8 @@ internal sealed class MsiWrites(ShadowedConfig config, MsiCapability msi, IConfi
     {
         if (!effects.IsMsiActive || at > Control || Control >= at + length)
             return value;
-        var log2 = Math.Min(effects.MsiQueueMax, int.Log2(msi.MaxVectors));
+        var capable = (uint)Math.Min(effects.MsiQueueMax, int.Log2(msi.MaxVectors)) << MsiCapability.MultipleMessageCapableShift;
         var shift = 8 * (Control - at);
-        return ShadowedConfig.Merge(value, (uint)log2 << (MsiCapability.MultipleMessageCapableShift + shift), (uint)MsiCapability.MultipleMessageCapable << shift);
+        return ShadowedConfig.Merge(value, capable << shift, (uint)MsiCapability.MultipleMessageCapable << shift);
     }
 }

@@ -98,7 +98,10 @@ internal sealed class VirtualConfig
         return source.Length;
     }
 
-    /// <summary>Gives bytes to the driver in front of the core (CF-1): the user reads and writes them in the shadow, hardware never. Errors: EFAULT.</summary>
+    /// <summary>
+    /// Gives bytes to the driver in front of the core (CF-1): the user reads and writes them in the shadow, hardware sees none of it. Errors:
+    /// EFAULT outside config space.
+    /// </summary>
     public VfioResult MakeDriverVirtual(int offset, ReadOnlySpan<byte> content)
     {
         if (offset < 0 || !Covers((ulong)offset, content.Length))
@@ -110,7 +113,7 @@ internal sealed class VirtualConfig
         return VfioResult.Ok;
     }
 
-    /// <summary>Names and values as the user would read them, capability by capability, and what the core keeps beside them (contract §11.1).</summary>
+    /// <summary>Names and values as the user would read them, capability by capability, and what is kept beside them (contract §11.1).</summary>
     public IEnumerable<(string Name, string Value)> Inspect()
     {
         foreach (var register in ConfigRules.Header.Registers)

@@ -48,10 +48,12 @@ public sealed class BarTests
     [InlineData(2, 0x0000_000cu)]
     [InlineData(3, 0x0000_0040u)]
     [InlineData(4, 0x0000_e001u)]
-    public void At_open_a_BAR_has_the_hosts_address_CF_20(int bar, uint expected) => Assert.Equal(expected, new OpenConfig(function).ReadDword(At(bar)));
+    public void At_open_a_BAR_has_the_hosts_address_CF_20(int bar, uint expected) =>
+        Assert.Equal(expected, new OpenConfig(function).ReadDword(At(bar)));
 
     [Fact]
-    public void A_BAR_that_the_host_has_not_assigned_reads_0_whatever_hardware_holds_CF_20() => Assert.Equal(0u, new OpenConfig(function).ReadDword(At(5)));
+    public void A_BAR_that_the_host_has_not_assigned_reads_0_whatever_hardware_holds_CF_20() =>
+        Assert.Equal(0u, new OpenConfig(function).ReadDword(At(5)));
 
     [Theory]
     [InlineData(0, 0xfeb7_1234u, 0xfeb6_0000u)]
@@ -128,7 +130,8 @@ public sealed class BarTests
     [InlineData(0, 0x9000, 0x9000, 0xffff_0001u)]
     [InlineData(0, 0, 0x8000, 0xffff_8001u)]
     [InlineData(0, 0, 0, 0x0000_0000u)]
-    public void The_ROM_BAR_tells_the_size_of_the_BAR_or_of_the_copy_and_keeps_its_enable_bit_CF_21(ulong bar, ulong content, ulong shadow, uint expected)
+    public void The_ROM_BAR_tells_the_size_of_the_BAR_or_of_the_copy_and_keeps_its_enable_bit_CF_21(
+        ulong bar, ulong content, ulong shadow, uint expected)
     {
         function.Rom = new PciRom(bar, content, shadow);
         var open = new OpenConfig(function);
@@ -139,7 +142,8 @@ public sealed class BarTests
     }
 
     [Fact]
-    public void At_open_the_ROM_BAR_has_the_hosts_address_CF_21() => Assert.Equal(0xfe00_0000u, new OpenConfig(function).ReadDword(ConfigOffset.RomBar));
+    public void At_open_the_ROM_BAR_has_the_hosts_address_CF_21() =>
+        Assert.Equal(0xfe00_0000u, new OpenConfig(function).ReadDword(ConfigOffset.RomBar));
 
     private static int At(int bar) => ConfigOffset.Bar0 + (4 * bar);
 }

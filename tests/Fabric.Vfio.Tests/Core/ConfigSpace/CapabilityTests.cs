@@ -433,6 +433,7 @@ public sealed class CapabilityTests
             .Standard(StandardCapability.PciExpress, At, ConfigBuilder.Express2)
             .Open().Config.Capabilities;
 
-        Assert.Equal((true, true, true), (capabilities.PowerManagement?.NoSoftReset, capabilities.PowerManagement?.SupportsD1, capabilities.PciExpress?.HasFunctionLevelReset));
+        Assert.Equal(new PowerManagementCapability(0x50, SupportsD1: true, SupportsD2: true, NoSoftReset: true), capabilities.PowerManagement);
+        Assert.True(capabilities.PciExpress?.HasFunctionLevelReset);
     }
 }

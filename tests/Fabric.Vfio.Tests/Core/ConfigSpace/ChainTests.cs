@@ -267,7 +267,8 @@ public sealed class ChainTests
     [InlineData(0x10, 0x0001_0018u)]
     public void PCI_X_has_an_extended_space_from_its_second_version_on_CF_53(byte command, uint header)
     {
-        var open = new ConfigBuilder().Standard(StandardCapability.PciX, 0x60, 0x00, command).Extended(ExtendedCapability.LatencyTolerance, 0x100).Open();
+        var open = new ConfigBuilder()
+            .Standard(StandardCapability.PciX, 0x60, 0x00, command).Extended(ExtendedCapability.LatencyTolerance, 0x100).Open();
 
         Assert.Equal(header, open.ReadDword(0x100));
     }

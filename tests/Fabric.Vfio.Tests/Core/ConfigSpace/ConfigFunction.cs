@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Fabric.Pci;
 using Fabric.Pci.Capabilities;
+using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Tests.Core.ConfigSpace;
 
@@ -110,7 +111,7 @@ internal sealed class ConfigFunction(byte[] config) : IPciFunction, IFunctionInt
     {
     }
 
-    public VfioResult ConnectLine(Uapi.IEventTarget handler, bool exclusive) => VfioResult.Ok;
+    public VfioResult ConnectLine(IEventTarget handler, bool exclusive) => VfioResult.Ok;
 
     public void DisconnectLine()
     {
@@ -120,7 +121,7 @@ internal sealed class ConfigFunction(byte[] config) : IPciFunction, IFunctionInt
     {
     }
 
-    public VfioResult<int> Allocate(Uapi.IrqIndex type, int count) => count;
+    public VfioResult<int> Allocate(IrqIndex type, int count) => count;
 
     public VfioResult Grow(int vector) => VfioResult.Ok;
 
@@ -128,7 +129,7 @@ internal sealed class ConfigFunction(byte[] config) : IPciFunction, IFunctionInt
     {
     }
 
-    public VfioResult Connect(int vector, Uapi.IEventTarget handler) => VfioResult.Ok;
+    public VfioResult Connect(int vector, IEventTarget handler) => VfioResult.Ok;
 
     public void Disconnect(int vector)
     {

@@ -15,11 +15,14 @@ public sealed class ConfigFuzzTests(ITestOutputHelper output)
     private const int Functions = 1000;
     private const int AccessesOfEach = 350;
 
-    /// <summary>Bytes of the header that no user may change: ids, STATUS to class, header type, subsystem, from the capabilities pointer on.</summary>
+    /// <summary>Bytes of the header that no user may change: ids, STATUS to class, header type, subsystem, capabilities pointer on.</summary>
     private static readonly int[] ReadOnly =
         [0, 1, 2, 3, .. Enumerable.Range(0x06, 6), 0x0e, .. Enumerable.Range(0x28, 8), .. Enumerable.Range(0x34, 12)];
 
-    private static int AnySeed => int.TryParse(Environment.GetEnvironmentVariable("FABRIC_FUZZ_SEED"), CultureInfo.InvariantCulture, out var seed) ? seed : Random.Shared.Next();
+    private static int AnySeed =>
+        int.TryParse(Environment.GetEnvironmentVariable("FABRIC_FUZZ_SEED"), CultureInfo.InvariantCulture, out var seed)
+            ? seed
+            : Random.Shared.Next();
 
     [Fact]
     public void Any_access_to_any_config_space_gives_bytes_or_EFAULT_and_keeps_the_rules_CF_1_CF_2_CF_20_CF_52()
@@ -69,8 +72,8 @@ public sealed class ConfigFuzzTests(ITestOutputHelper output)
         return AccessesOfEach;
     }
 
-    private static IEnumerable<(int Offset, byte[] Bytes)> BarWrites(ConfigFunction function) =>
-        function.Writes.Where(write => write.Offset is (>= ConfigOffset.Bar0 and < ConfigOffset.CardBusCis) or (>= ConfigOffset.RomBar and < ConfigOffset.CapabilitiesPointer));
+    private static IEnumerable<(int Offset, byte[] Bytes)> BarWrites(ConfigFunction function) => function.Writes.Where(write =>
+        write.Offset is (>= ConfigOffset.Bar0 and < ConfigOffset.CardBusCis) or (>= ConfigOffset.RomBar and < ConfigOffset.CapabilitiesPointer));
 
     /// <summary>Both chains as the user sees them; they must end.</summary>
     private static List<uint> Chains(VirtualConfig config)
@@ -85,10 +88,11 @@ public sealed class ConfigFuzzTests(ITestOutputHelper output)
             }
         }
 
-        for (var at = config.Size > ConfigOffset.ConventionalSize ? (uint)ConfigOffset.ConventionalSize : 0; at != 0; at = Read(config, (int)at) >> 20)
+        var extended = config.Size > ConfigOffset.ConventionalSize ? (uint)ConfigOffset.ConventionalSize : 0;
+        for (; extended != 0; extended = Read(config, (int)extended) >> 20)
         {
-            Assert.DoesNotContain(at, seen);
-            seen.Add(at);
+            Assert.DoesNotContain(extended, seen);
+            seen.Add(extended);
         }
 
         return seen;
@@ -136,7 +140,8 @@ public sealed class ConfigFuzzTests(ITestOutputHelper output)
         }
 
         var function = new ConfigFunction(config) { Traits = (FunctionTraits)random.Next(8), HasLine = random.Next(2) == 0 };
-        function.Bars = [.. Enumerable.Range(0, 6).Select(_ => new PciBar((BarKind)random.Next(4), random.Next(3) == 0 ? 0 : 1UL << random.Next(64)))];
+        for (var bar = 0; bar < function.Bars.Length; bar++)
+            function.Bars[bar] = new PciBar((BarKind)random.Next(4), random.Next(3) == 0 ? 0 : 1UL << random.Next(64));
         function.Rom = new PciRom((ulong)random.Next(2) * (1UL << random.Next(32)), 0, (ulong)random.Next(1 << 20));
         return function;
     }

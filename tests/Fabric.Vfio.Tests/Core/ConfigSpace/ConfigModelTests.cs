@@ -12,7 +12,10 @@ public sealed class ConfigModelTests
         Gen.Int[0, 9], Gen.Int[0, 4095], Gen.Int[1, 12], Gen.Byte.Array[12], (kind, where, length, data) => new Step(kind, where, length, data));
 
     [Fact]
-    public void Any_walk_agrees_with_a_plain_reading_of_the_contract_byte_by_byte_CF_1_CF_2_CF_3() => Gen.Select(Gen.Int, AnyStep.Array[1, 60]).Sample((seed, walk) =>
+    public void Any_walk_agrees_with_a_plain_reading_of_the_contract_byte_by_byte_CF_1_CF_2_CF_3() =>
+        Gen.Select(Gen.Int, AnyStep.Array[1, 60]).Sample(Walk, iter: 1500);
+
+    private static void Walk(int seed, Step[] walk)
     {
         var layout = new RandomLayout(seed);
         var model = new ReferenceConfig(layout);
@@ -29,7 +32,7 @@ public sealed class ConfigModelTests
         var view = new byte[config.Size];
         config.Read(0, view);
         Assert.Equal(Enumerable.Range(0, view.Length).Select(model.Read), view);
-    }, iter: 1500);
+    }
 
     private static void Take(Step step, RandomLayout layout, ReferenceConfig model, VirtualConfig config, RecordedEffects effects)
     {

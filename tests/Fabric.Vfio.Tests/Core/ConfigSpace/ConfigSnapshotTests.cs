@@ -14,7 +14,8 @@ public sealed class ConfigSnapshotTests
     private const int Sriov = 0x200;
 
     private readonly ConfigFunction function = new ConfigBuilder()
-        .Word(ConfigOffset.Command, 0x0406).Dword(ConfigOffset.Bar0, 0xf000_000c).Dword(ConfigOffset.Bar0 + 4, 0x40).Dword(ConfigOffset.RomBar, 0xfe00_0001)
+        .Word(ConfigOffset.Command, 0x0406)
+        .Dword(ConfigOffset.Bar0, 0xf000_000c).Dword(ConfigOffset.Bar0 + 4, 0x40).Dword(ConfigOffset.RomBar, 0xfe00_0001)
         .Standard(StandardCapability.PowerManagement, Pm, 0x03, 0x00, 0x00, 0x13)
         .Standard(StandardCapability.Msi, Msi, 0x8b, 0x01).Dword(Msi + 4, 0xfee0_0000).Word(Msi + 12, 0x4021).Dword(Msi + 16, 3)
         .Standard(StandardCapability.PciExpress, Express, ConfigBuilder.Express2).Word(Express + 8, 0x2957)

@@ -3,7 +3,7 @@ using Fabric.Pci.Capabilities;
 
 namespace Fabric.Vfio.Tests.Core.ConfigSpace;
 
-/// <summary>A well-formed function with random capabilities, visible and hidden, in random places and order. What is where is known, not parsed.</summary>
+/// <summary>A well-formed function with random capabilities, visible and hidden, in random places and order: known, not parsed.</summary>
 internal sealed class RandomLayout
 {
     private static readonly FunctionTraits[] AnyTraits =
@@ -28,7 +28,8 @@ internal sealed class RandomLayout
         Function.HasLine = random.Next(4) != 0;
         Function.Bars = Bars();
         Function.Rom = new PciRom((ulong)random.Next(2) * 0x8000, 0, (ulong)random.Next(2) * 0x5000);
-        Function.AnsweringVpd = Standard.Where(placed => placed.Sample.Masks == "VPD" && random.Next(4) != 0).Select(placed => (int?)placed.Offset).FirstOrDefault();
+        if (random.Next(4) != 0 && Standard.Find(placed => placed.Sample.Masks == "VPD") is { Sample: not null } vpd)
+            Function.AnsweringVpd = vpd.Offset;
         CapabilitySamples.ClearByOneInHeader(Function);
         foreach (var (sample, offset) in Standard.Concat(Extended))
             CapabilitySamples.ClearByOne(Function, sample, offset);
@@ -42,7 +43,8 @@ internal sealed class RandomLayout
     /// <summary>In chain order.</summary>
     public List<(CapabilitySample Sample, int Offset)> Extended { get; }
 
-    public bool HasExtendedSpace => Extended.Count > 0 && Standard.Any(placed => placed.Sample.Id == (int)StandardCapability.PciExpress || placed.Sample.Masks == "PCIX2");
+    public bool HasExtendedSpace =>
+        Extended.Count > 0 && Standard.Exists(placed => placed.Sample.Id == (int)StandardCapability.PciExpress || placed.Sample.Masks == "PCIX2");
 
     private List<(CapabilitySample, int)> Place(CapabilitySample[] visible, int[] hidden, bool isExtended, int start, int end)
     {

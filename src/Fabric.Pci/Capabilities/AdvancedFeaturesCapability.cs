@@ -12,9 +12,9 @@ public readonly record struct AdvancedFeaturesCapability(int Offset, bool HasFun
     /// <summary>In <see cref="Control"/>.</summary>
     public const byte InitiateFunctionLevelReset = 1 << 0;
 
-    private const byte TransactionsPending = 1 << 0;
-    private const byte FunctionLevelReset = 1 << 1;
+    /// <summary>In <see cref="Capabilities"/>: bit 0 says that <see cref="Status"/> tells of pending transactions, bit 1 that there is FLR.</summary>
+    private const byte PendingAndReset = 0x03;
 
     public static AdvancedFeaturesCapability Parse(ReadOnlySpan<byte> config, int offset) =>
-        new(offset, (RawConfig.Byte(config, offset + Capabilities) & (TransactionsPending | FunctionLevelReset)) == (TransactionsPending | FunctionLevelReset));
+        new(offset, (RawConfig.Byte(config, offset + Capabilities) & PendingAndReset) == PendingAndReset);
 }

@@ -8,7 +8,12 @@ namespace Fabric.Pci.Capabilities;
 /// </summary>
 public static class CapabilityLength
 {
-    public static int Standard(ReadOnlySpan<byte> config, int offset) => Within(ConfigOffset.ConventionalSize, offset, (StandardCapability)config[offset] switch
+    public static int Standard(ReadOnlySpan<byte> config, int offset) =>
+        Math.Min(StandardBytes(config, offset), ConfigOffset.ConventionalSize - offset);
+
+    public static int Extended(ReadOnlySpan<byte> config, int offset) => Math.Min(ExtendedBytes(config, offset), config.Length - offset);
+
+    private static int StandardBytes(ReadOnlySpan<byte> config, int offset) => (StandardCapability)config[offset] switch
     {
         StandardCapability.PowerManagement => PowerManagementCapability.Length,
         StandardCapability.Agp => 12,
@@ -24,9 +29,9 @@ public static class CapabilityLength
         StandardCapability.Sata => (RawConfig.Byte(config, offset + 4) & 0xf) == 0xf ? 16 : 8,
         StandardCapability.AdvancedFeatures => AdvancedFeaturesCapability.Length,
         _ => 0,
-    });
+    };
 
-    public static int Extended(ReadOnlySpan<byte> config, int offset) => Within(config.Length, offset, (ExtendedCapability)RawConfig.Word(config, offset) switch
+    private static int ExtendedBytes(ReadOnlySpan<byte> config, int offset) => (ExtendedCapability)RawConfig.Word(config, offset) switch
     {
         ExtendedCapability.Aer => AerRegister.Length,
         ExtendedCapability.VirtualChannel or ExtendedCapability.MultiFunctionVirtualChannel or ExtendedCapability.VirtualChannelOfMultiFunction =>
@@ -43,7 +48,7 @@ public static class CapabilityLength
         ExtendedCapability.DynamicPowerAllocation => 16 + (RawConfig.Byte(config, offset + 4) & 0x1f) + 1,
         ExtendedCapability.TphRequester => TphRequester(RawConfig.Dword(config, offset + 4)),
         _ => 0,
-    });
+    };
 
     /// <summary>A port part, twelve bytes a channel, then an arbitration table of 4 bits a phase (PCIe 6.0, 7.9.1).</summary>
     private static int VirtualChannels(uint capability1, uint capability2)
@@ -64,6 +69,4 @@ public static class CapabilityLength
 
     /// <summary>The steering table may be part of the capability (PCIe 6.0, 7.9.13).</summary>
     private static int TphRequester(uint capability) => (capability & 0x600) == 0x200 ? 12 + (2 * (int)(((capability >> 16) & 0x7ff) + 1)) : 12;
-
-    private static int Within(int end, int offset, int length) => Math.Min(length, end - offset);
 }

@@ -23,7 +23,7 @@ public static class PciX
     public const int Length = 8;
     public const int LengthOfVersion2 = 24;
 
-    /// <summary>Whether a command register is of a function of PCI-X 2: its capability is the long one, and it may have extended config space.</summary>
+    /// <summary>Whether a command register is of a PCI-X 2 function: its capability is the long one, and it may have extended config space.</summary>
     public static bool HasVersion(ushort command) => (command & 0x3000) != 0;
 }
 

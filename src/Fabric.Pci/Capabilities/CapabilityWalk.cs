@@ -25,7 +25,8 @@ public static class CapabilityWalk
             return [];
         var found = ImmutableArray.CreateBuilder<StandardEntry>();
         Span<bool> seen = stackalloc bool[ConfigOffset.ConventionalSize / Alignment];
-        for (var at = Pointer(config, ConfigOffset.CapabilitiesPointer); IsNew(seen, at, ConfigOffset.HeaderSize, config.Length); at = Pointer(config, at + 1))
+        var at = Pointer(config, ConfigOffset.CapabilitiesPointer);
+        for (; IsNew(seen, at, ConfigOffset.HeaderSize, config.Length); at = Pointer(config, at + 1))
             found.Add(new StandardEntry((StandardCapability)config[at], at));
         return found.ToImmutable();
     }

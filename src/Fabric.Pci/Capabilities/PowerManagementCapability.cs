@@ -21,10 +21,13 @@ public readonly record struct PowerManagementCapability(int Offset, bool Support
     /// <summary>Cleared by writing a one.</summary>
     public const ushort PmeStatus = 1 << 15;
 
+    private const ushort D1 = 1 << 9;
+    private const ushort D2 = 1 << 10;
+
     public static PowerManagementCapability Parse(ReadOnlySpan<byte> config, int offset)
     {
         var capabilities = RawConfig.Word(config, offset + Capabilities);
         var control = RawConfig.Word(config, offset + ControlStatus);
-        return new PowerManagementCapability(offset, (capabilities & (1 << 9)) != 0, (capabilities & (1 << 10)) != 0, (control & NoSoftResetBit) != 0);
+        return new PowerManagementCapability(offset, (capabilities & D1) != 0, (capabilities & D2) != 0, (control & NoSoftResetBit) != 0);
     }
 }

@@ -50,6 +50,8 @@ internal sealed class MigrationStream(MigrationMachine machine, IMigrationData d
         using var turn = machine.Take();
         if (closed)
             return Closed;
+        if (disabled)
+            return Disabled;
         if (turn.State is not (PreCopy or PreCopyP2P))
             return new VfioError(Errno.EINVAL, "PRECOPY_INFO is for PRE_COPY and PRE_COPY_P2P; the device is in another state.");
         if (Refusal(turn, StreamDirection.Readable) is { Errno: not Errno.None } refused)
@@ -91,13 +93,15 @@ internal sealed class MigrationStream(MigrationMachine machine, IMigrationData d
         if (direction != wanted)
             return new VfioError(Errno.EINVAL, "A stream that saves is read, and one that loads is written; this is the other one.");
         if (disabled)
-            return new VfioError(Errno.ENODEV, "The migration stream is closed: the device left the states that it was for.");
+            return Disabled;
         if (turn.Resetting)
             return new VfioError(Errno.EAGAIN, "The device is being reset; what becomes of the stream is known when that is done.");
         return turn.State == Error
             ? new VfioError(Errno.EIO, "The device is in migration state ERROR, and its state is lost; reset the device.")
             : default;
     }
+
+    private static VfioError Disabled => new(Errno.ENODEV, "The migration stream is closed: the device left the states that it was for.");
 
     private static VfioError Closed => new(Errno.EBADF, "The migration stream was closed by its holder.");
 }

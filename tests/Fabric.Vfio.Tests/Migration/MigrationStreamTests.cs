@@ -121,6 +121,15 @@ public sealed class MigrationStreamTests
     public void PRECOPY_INFO_after_the_stop_is_EINVAL_MG_25() => Assert.Equal(Errno.EINVAL, Enter(StopCopy).GetPrecopyInfo().Error.Errno);
 
     [Fact]
+    public void PRECOPY_INFO_of_a_disabled_stream_is_ENODEV_MG_21_MG_25()
+    {
+        var stream = Enter(PreCopy);
+        machine.Set(Running);
+
+        Assert.Equal(Errno.ENODEV, stream.GetPrecopyInfo().Error.Errno);
+    }
+
+    [Fact]
     public void A_fresh_start_up_set_is_dirt_to_who_has_not_opted_in_MG_26()
     {
         var stream = Enter(PreCopy);

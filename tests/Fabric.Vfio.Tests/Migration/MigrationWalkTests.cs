@@ -71,7 +71,7 @@ public sealed class MigrationWalkTests
             foreach (var stream in streams)
                 Assert.False(stream.Read(new byte[1]) is { IsOk: true, Value: 0 } && machine.State != StopCopy);
             // (e) STOP_COPY does not go back to pre-copy.
-            Assert.False(before == StopCopy && set.IsOk && step.Target is PreCopy or PreCopyP2P && before == StopCopy);
+            Assert.False(before == StopCopy && set.IsOk && (step.Target is PreCopy or PreCopyP2P));
             // (f) a path has four hops at most.
             Assert.InRange(driver.Arcs.Count, 0, 4);
             Assert.True(set.IsOk || faulted || before == Error || !MigrationArcs.Next(before, step.Target, flags).IsOk);

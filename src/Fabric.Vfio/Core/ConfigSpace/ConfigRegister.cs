@@ -16,7 +16,6 @@ internal readonly record struct ConfigRegister(string Name, int Offset, int Widt
 internal enum WriteAction
 {
     None,
-    Header,
     PowerManagement,
     VitalProductData,
     Msi,

@@ -34,7 +34,7 @@ internal static class ConfigRules
         new("interrupt pin", ConfigOffset.InterruptPin, 1, Virtual: All),
         new("minimum grant", ConfigOffset.MinimumGrant, 1),
         new("maximum latency", ConfigOffset.MaximumLatency, 1),
-    ], Action: WriteAction.Header, ActionBytes: ConfigOffset.HeaderSize);
+    ]);
 
     /// <summary>The first of the extended capabilities where it is hidden: it carries the chain on and is nothing else (CF-52).</summary>
     public static readonly CapabilityRules Placeholder = new("placeholder", []);

@@ -108,15 +108,16 @@ internal sealed class ConfigSnapshot
     /// <summary>Not the power state: a function that is given its registers back is in D0.</summary>
     private static readonly ImmutableArray<Register> PowerManagement =
     [
-        new(PowerManagementCapability.ControlStatus, 2, PowerManagementCapability.PmeEnable | PowerManagementCapability.DataSelect, PowerManagementCapability.PmeStatus),
+        new(PowerManagementCapability.ControlStatus, 2,
+            Kept: PowerManagementCapability.PmeEnable | PowerManagementCapability.DataSelect, ClearedByOne: PowerManagementCapability.PmeStatus),
     ];
 
     private static readonly ImmutableArray<Register> PciXRegisters = [new(PciX.Command, 2)];
 
     private static readonly ImmutableArray<Register> PciExpress =
     [
-        new(PciExpressCapability.DeviceControl, 2, uint.MaxValue & ~(uint)PciExpressCapability.InitiateFunctionLevelReset), new(PciExpressCapability.LinkControl, 2),
-        new(PciExpressCapability.DeviceControl2, 2), new(PciExpressCapability.LinkControl2, 2),
+        new(PciExpressCapability.DeviceControl, 2, Kept: ~(uint)PciExpressCapability.InitiateFunctionLevelReset),
+        new(PciExpressCapability.LinkControl, 2), new(PciExpressCapability.DeviceControl2, 2), new(PciExpressCapability.LinkControl2, 2),
     ];
 
     private static readonly ImmutableArray<Register> Msix = [new(MsixCapability.Control, 2)];

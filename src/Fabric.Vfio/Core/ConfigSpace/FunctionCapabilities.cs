@@ -2,9 +2,14 @@ using Fabric.Pci.Capabilities;
 
 namespace Fabric.Vfio.Core.ConfigSpace;
 
-/// <summary>What the core needs to know of a function's capabilities: the first of each kind, as hardware had it at open; null where there is none.</summary>
+/// <summary>
+/// What the core needs to know of a function's capabilities: the first of each kind, as hardware had it at open; null where there is none.
+/// </summary>
 /// <param name="Msi">Its vectors are the count of IRQ index MSI (IO-30).</param>
-/// <param name="Msix">Its table size is the count of IRQ index MSI-X, its BAR the one that is not read or written (IO-111). Null where it names no BAR.</param>
+/// <param name="Msix">
+/// Its table size is the count of IRQ index MSI-X (IO-30); its table is what reads and writes of a BAR leave alone (IO-111). Null where it
+/// names no BAR.
+/// </param>
 /// <param name="Sriov">Makes the function one that VF tokens are for (LC-40).</param>
 internal sealed record FunctionCapabilities(
     PowerManagementCapability? PowerManagement,

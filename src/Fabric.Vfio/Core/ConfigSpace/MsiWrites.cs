@@ -2,7 +2,9 @@ using Fabric.Pci.Capabilities;
 
 namespace Fabric.Vfio.Core.ConfigSpace;
 
-/// <summary>MSI's control word: the host decides whether MSI is on and how many vectors there are; the user has leave to ask for less (CF-41).</summary>
+/// <summary>
+/// MSI's control word: the host decides whether MSI is on and how many vectors there are; the user has leave to ask for less (CF-41).
+/// </summary>
 internal sealed class MsiWrites(ShadowedConfig config, MsiCapability msi, IConfigEffects effects) : IWriteEffect
 {
     public int Offset => msi.Offset;
@@ -25,12 +27,16 @@ internal sealed class MsiWrites(ShadowedConfig config, MsiCapability msi, IConfi
         config.SetHardware(Control, sizeof(ushort), control);
     }
 
-    /// <summary>While MSI is active, the capable field reads as the vectors that the host has given, not as all that the function could use .</summary>
-    public void ShowCapable()
+    /// <summary>
+    /// What a chunk that was read shows: while MSI is active, the capable field is the vectors that the host has given, not all that the
+    /// function could use.
+    /// </summary>
+    public uint Show(int at, int length, uint value)
     {
-        var control = config.Shadow(Control, sizeof(byte));
-        var log2 = effects.IsMsiActive ? Math.Min(effects.MsiQueueMax, int.Log2(msi.MaxVectors)) : int.Log2(msi.MaxVectors);
-        config.SetShadow(Control, sizeof(byte),
-            ShadowedConfig.Merge(control, (uint)log2 << MsiCapability.MultipleMessageCapableShift, MsiCapability.MultipleMessageCapable));
+        if (!effects.IsMsiActive || at > Control || Control >= at + length)
+            return value;
+        var capable = (uint)Math.Min(effects.MsiQueueMax, int.Log2(msi.MaxVectors)) << MsiCapability.MultipleMessageCapableShift;
+        var shift = 8 * (Control - at);
+        return ShadowedConfig.Merge(value, capable << shift, (uint)MsiCapability.MultipleMessageCapable << shift);
     }
 }

@@ -24,7 +24,7 @@ internal sealed class PciExpressWrites(ShadowedConfig config, PciExpressCapabili
             SetReadRequest((after & PciExpressCapability.MaxReadRequest) >> PciExpressCapability.MaxReadRequestShift);
     }
 
-    /// <summary>No less than the payload size that the host has set, so that a cautious user does not make the function slow. Both are log2.</summary>
+    /// <summary>No less than the payload size that the host has set, lest a cautious user make the function slow. Both are log2.</summary>
     private void SetReadRequest(uint asked)
     {
         var control = config.Hardware(DeviceControl, sizeof(ushort));

@@ -11,7 +11,8 @@ namespace Fabric.Vfio.Core.ConfigSpace;
 /// </summary>
 internal sealed class VirtualConfig
 {
-    private const int None = -4;
+    /// <summary>Where no dword of config space is.</summary>
+    private const int Nowhere = -4;
 
     private readonly ConfigMap map;
     private readonly ShadowedConfig config;
@@ -31,7 +32,7 @@ internal sealed class VirtualConfig
         header = new HeaderWrites(config = new ShadowedConfig(function, map, raw), effects, SaveBars());
         writes = [.. map.Standard.Concat(map.Extended).Select(capability => WritesOf(capability, raw, effects))];
         msi = writes.OfType<MsiWrites>().FirstOrDefault();
-        msiDword = msi?.Offset ?? None;
+        msiDword = msi?.Offset ?? Nowhere;
         Virtualize(function);
         LinkCapabilities();
     }
@@ -68,9 +69,8 @@ internal sealed class VirtualConfig
         for (var rest = destination; !rest.IsEmpty;)
         {
             var length = map.ChunkAt(at, rest.Length);
-            if ((at & ~3) == msiDword)
-                msi!.ShowCapable();
-            LittleEndian.Store(rest[..length], config.Read(at, length));
+            var value = config.Read(at, length);
+            LittleEndian.Store(rest[..length], (at & ~3) == msiDword ? msi!.Show(at, length, value) : value);
             at += length;
             rest = rest[length..];
         }
@@ -98,7 +98,10 @@ internal sealed class VirtualConfig
         return source.Length;
     }
 
-    /// <summary>Gives bytes to the driver in front of the core (CF-1): the user reads and writes them in the shadow, hardware never. Errors: EFAULT.</summary>
+    /// <summary>
+    /// Gives bytes to the driver in front of the core (CF-1): the user reads and writes them in the shadow, hardware sees none of it. Errors:
+    /// EFAULT outside config space.
+    /// </summary>
     public VfioResult MakeDriverVirtual(int offset, ReadOnlySpan<byte> content)
     {
         if (offset < 0 || !Covers((ulong)offset, content.Length))
@@ -106,11 +109,11 @@ internal sealed class VirtualConfig
         map.LayDriverBytes(offset, content.Length);
         config.CopyShadow(offset, content);
         if (offset < msiDword + 4 && msiDword < offset + content.Length)
-            msiDword = None;
+            msiDword = Nowhere;
         return VfioResult.Ok;
     }
 
-    /// <summary>Names and values as the user would read them, capability by capability, and what the core keeps beside them (contract §11.1).</summary>
+    /// <summary>Names and values as the user would read them, capability by capability, and what is kept beside them (contract §11.1).</summary>
     public IEnumerable<(string Name, string Value)> Inspect()
     {
         foreach (var register in ConfigRules.Header.Registers)

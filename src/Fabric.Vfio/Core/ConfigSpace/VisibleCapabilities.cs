@@ -23,7 +23,8 @@ internal static class VisibleCapabilities
         var visible = ImmutableArray.CreateBuilder<PlacedCapability>();
         foreach (var entry in CapabilityWalk.Standard(config))
         {
-            if (ConfigRules.Standard(entry.Id, config, entry.Offset) is { } rules && CapabilityLength.Standard(config, entry.Offset) is > 0 and var length)
+            var length = CapabilityLength.Standard(config, entry.Offset);
+            if (length > 0 && ConfigRules.Standard(entry.Id, config, entry.Offset) is { } rules)
                 visible.Add(new PlacedCapability(entry.Offset, Math.Max(length, 4), rules));
         }
 
@@ -36,7 +37,8 @@ internal static class VisibleCapabilities
         var visible = ImmutableArray.CreateBuilder<PlacedCapability>();
         foreach (var entry in CapabilityWalk.Extended(config))
         {
-            if (ConfigRules.Extended(entry.Id) is { } rules && CapabilityLength.Extended(config, entry.Offset) is > 0 and var length)
+            var length = CapabilityLength.Extended(config, entry.Offset);
+            if (length > 0 && ConfigRules.Extended(entry.Id) is { } rules)
                 visible.Add(new PlacedCapability(entry.Offset, Math.Max(length, 4), rules));
             else if (entry.Offset == ConfigOffset.ConventionalSize)
                 visible.Add(new PlacedCapability(entry.Offset, 4, ConfigRules.Placeholder));

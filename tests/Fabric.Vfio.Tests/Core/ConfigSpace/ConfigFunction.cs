@@ -55,6 +55,8 @@ internal sealed class ConfigFunction(byte[] config) : IPciFunction, IFunctionInt
 
     private int vpdWait;
 
+    public byte ClearedByOne(int at) => clearedByOne[at];
+
     public uint Dword(int at) => BinaryPrimitives.ReadUInt32LittleEndian(config.AsSpan(at));
 
     public ushort Word(int at) => BinaryPrimitives.ReadUInt16LittleEndian(config.AsSpan(at));

@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace Fabric.Vfio.Tests.Core.ConfigSpace;
 
-/// <summary>The tables of contract §3.2, §3.5 and §3.6 written down once more, by hand: capability, offset, width, virtual bits, writable bits.</summary>
+/// <summary>
+/// The tables of contract §3.2, §3.5 and §3.6 written down once more, by hand: capability, offset, width, virtual bits, writable bits.
+/// </summary>
 internal static class ExpectedMasks
 {
     private const string Table = """
@@ -71,7 +73,8 @@ internal static class ExpectedMasks
         DVSEC       08 4 00000000 ffffffff
         """;
 
-    private static readonly ILookup<string, (int Offset, int Width, uint Virtual, uint Writable)> Rows = Table.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+    private static readonly ILookup<string, (int Offset, int Width, uint Virtual, uint Writable)> Rows = Table
+        .Split('\n', StringSplitOptions.RemoveEmptyEntries)
         .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
         .ToLookup(cells => cells[0], cells => ((int)Hex(cells[1]), (int)Hex(cells[2]), Hex(cells[3]), Hex(cells[4])));
 

@@ -34,7 +34,8 @@ public enum AttachFlags : uint
 }
 
 /// <summary>ATTACH_IOMMUFD_PT (IO-101): to an IOAS or a HWPT. The id really used is written back.</summary>
-public readonly record struct VfioDeviceAttachIommufdPt(uint Argsz, AttachFlags Flags, uint PtId, uint Pasid) : IUapiRequest<VfioDeviceAttachIommufdPt>
+public readonly record struct VfioDeviceAttachIommufdPt(uint Argsz, AttachFlags Flags, uint PtId, uint Pasid)
+    : IUapiRequest<VfioDeviceAttachIommufdPt>
 {
     public static int MinSize => 12;
 

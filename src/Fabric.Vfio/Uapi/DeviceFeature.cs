@@ -73,7 +73,8 @@ public static class FeatureTable
     private static FeatureRow Row<T>(string name, FeatureOps ops, bool byFramework = false) where T : unmanaged, IFeaturePayload<T> =>
         new(T.Feature, name, ops, Unsafe.SizeOf<T>(), byFramework);
 
-    private static FeatureRow Bare(DeviceFeature feature, string name, bool byFramework = false) => new(feature, name, FeatureOps.Set, 0, byFramework);
+    private static FeatureRow Bare(DeviceFeature feature, string name, bool byFramework = false) =>
+        new(feature, name, FeatureOps.Set, 0, byFramework);
 }
 
 /// <summary>The head of DEVICE_FEATURE; the feature's payload follows.</summary>
@@ -109,7 +110,7 @@ public readonly record struct VfioDeviceFeature(uint Argsz, uint Flags) : IUapiR
         if (feature is null)
             return new VfioError(Errno.ENOTTY, "DEVICE_FEATURE: the device does not have this feature; probe before use.");
         if ((Ops & ~feature.Ops & (FeatureOps.Get | FeatureOps.Set)) != 0)
-            return new VfioError(Errno.EINVAL, "DEVICE_FEATURE: the feature does not have this operation; probe with get or set to learn which it has.");
+            return new VfioError(Errno.EINVAL, "DEVICE_FEATURE: the feature does not have this operation; probe with get or set first.");
         if ((Ops & FeatureOps.Probe) != 0)
             return FeatureAction.Probe;
         if ((Ops & (FeatureOps.Get | FeatureOps.Set)) == 0)

@@ -17,7 +17,10 @@ public static class FeatureCodec
 {
     extension<T>(T payload) where T : unmanaged, IFeaturePayload<T>
     {
-        /// <summary>The payload of a request that <see cref="VfioDeviceFeature.Plan"/> let pass. Errors: EFAULT where the buffer ends before it; the payload's own.</summary>
+        /// <summary>
+        /// The payload of a request that <see cref="VfioDeviceFeature.Plan"/> let pass. Errors: EFAULT where the buffer ends before it does,
+        /// then those of the payload's own check.
+        /// </summary>
         public static VfioResult<T> DecodePayload(ReadOnlySpan<byte> request)
         {
             if (request.Length < VfioDeviceFeature.WireSize || !MemoryMarshal.TryRead(request[VfioDeviceFeature.WireSize..], out T read))
@@ -97,7 +100,8 @@ public readonly record struct VfioDeviceFeatureMigState(MigrationState DeviceSta
 }
 
 /// <summary>LOW_POWER_ENTRY_WITH_WAKEUP (LC-62).</summary>
-public readonly record struct VfioDeviceLowPowerEntryWithWakeup(int WakeupEventfd, uint Reserved = 0) : IFeaturePayload<VfioDeviceLowPowerEntryWithWakeup>
+public readonly record struct VfioDeviceLowPowerEntryWithWakeup(int WakeupEventfd, uint Reserved = 0)
+    : IFeaturePayload<VfioDeviceLowPowerEntryWithWakeup>
 {
     public static DeviceFeature Feature => DeviceFeature.LowPowerEntryWithWakeup;
 
@@ -158,7 +162,8 @@ public readonly record struct VfioDeviceFeatureBusMaster(uint Op) : IFeaturePayl
 }
 
 /// <summary>The head of DMA_BUF (IO-90); <paramref name="NrRanges"/> ranges of the BAR follow.</summary>
-public readonly record struct VfioDeviceFeatureDmaBuf(uint RegionIndex, uint OpenFlags, uint Flags, uint NrRanges) : IFeaturePayload<VfioDeviceFeatureDmaBuf>
+public readonly record struct VfioDeviceFeatureDmaBuf(uint RegionIndex, uint OpenFlags, uint Flags, uint NrRanges)
+    : IFeaturePayload<VfioDeviceFeatureDmaBuf>
 {
     public static DeviceFeature Feature => DeviceFeature.DmaBuf;
 

@@ -18,7 +18,9 @@ public enum HotResetFlags : uint
 }
 
 /// <summary>A function that a hot reset would affect (IO-61).</summary>
-/// <param name="GroupId">With <see cref="HotResetFlags.DevId"/> a device id, <see cref="OwnedNotBound"/> or <see cref="NotOwned"/>; else a group id.</param>
+/// <param name="GroupId">
+/// With <see cref="HotResetFlags.DevId"/> a device id, <see cref="OwnedNotBound"/> or <see cref="NotOwned"/>; else a group id.
+/// </param>
 public readonly record struct VfioPciDependentDevice(int GroupId, ushort Segment, byte Bus, byte Devfn) : IUapiStruct<VfioPciDependentDevice>
 {
     public const int OwnedNotBound = 0;
@@ -43,7 +45,9 @@ public readonly record struct VfioPciHotResetInfo(uint Argsz, HotResetFlags Flag
         if (argsz < size)
         {
             var counted = head.EncodeReply(buffer, argsz);
-            return counted.IsOk ? VfioResult.Fail(Errno.ENOSPC, "GET_PCI_HOT_RESET_INFO: argsz has no room for the devices; count says how many.") : counted;
+            return counted.IsOk
+                ? VfioResult.Fail(Errno.ENOSPC, "GET_PCI_HOT_RESET_INFO: argsz has no room for the devices; count says how many.")
+                : counted;
         }
 
         if (buffer.Length < size)

@@ -39,7 +39,8 @@ public readonly record struct VfioDeviceInfoCapPciAtomicComp(VfioInfoCapHeader H
     : IUapiStruct<VfioDeviceInfoCapPciAtomicComp>;
 
 /// <summary><paramref name="NrAreas"/> of <see cref="VfioRegionSparseMmapArea"/> follow.</summary>
-public readonly record struct VfioRegionInfoCapSparseMmap(VfioInfoCapHeader Header, uint NrAreas, uint Reserved) : IUapiStruct<VfioRegionInfoCapSparseMmap>;
+public readonly record struct VfioRegionInfoCapSparseMmap(VfioInfoCapHeader Header, uint NrAreas, uint Reserved)
+    : IUapiStruct<VfioRegionInfoCapSparseMmap>;
 
 /// <summary>A part of a region that can be mapped, in bytes from the region's start.</summary>
 public readonly record struct VfioRegionSparseMmapArea(ulong Offset, ulong Size) : IUapiStruct<VfioRegionSparseMmapArea>;

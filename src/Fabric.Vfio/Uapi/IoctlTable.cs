@@ -93,10 +93,12 @@ public static class IoctlTable
     private static IoctlRow Bare(FdKind fd, uint number, string name) => new(fd, number, name, null, 0, 0);
 
     // An argument without an argsz: by value, or a pointer to one number.
-    private static IoctlRow Value<T>(FdKind fd, uint number, string name) where T : unmanaged, IUapiStruct<T> => new(fd, number, name, typeof(T), 0, 0)
-    {
-        Decoder = static (number, bytes) => UapiCodec.TryRead<T>(bytes.Span, out var value) ? new StructIoctl<T>(number, value) : UapiCodec.MemoryRefusal<T>(),
-    };
+    private static IoctlRow Value<T>(FdKind fd, uint number, string name) where T : unmanaged, IUapiStruct<T> =>
+        new(fd, number, name, typeof(T), 0, 0)
+        {
+            Decoder = static (number, bytes) =>
+                UapiCodec.TryRead<T>(bytes.Span, out var value) ? new StructIoctl<T>(number, value) : UapiCodec.MemoryRefusal<T>(),
+        };
 
     private static IoctlRow Struct<T>(FdKind fd, uint number, string name) where T : unmanaged, IUapiRequest<T> =>
         new(fd, number, name, typeof(T), Unsafe.SizeOf<T>(), T.MinSize)

@@ -17,7 +17,7 @@ public readonly record struct IommuIoasAlloc(uint Size, uint Flags, uint OutIoas
 public readonly record struct IommuIoasAllowIovas(uint Size, uint IoasId, uint NumIovas, uint Reserved, ulong AllowedIovas)
     : IIommufdRequest<IommuIoasAllowIovas>;
 
-public readonly record struct IommuIoasCopy(uint Size, uint Flags, uint DstIoasId, uint SrcIoasId, ulong Length, ulong DstIova, ulong SrcIova)
+public readonly record struct IommuIoasCopy(uint Size, IoasMapFlags Flags, uint DstIoasId, uint SrcIoasId, ulong Length, ulong DstIova, ulong SrcIova)
     : IIommufdRequest<IommuIoasCopy>;
 
 /// <summary><paramref name="AllowedIovas"/> points to room for <paramref name="NumIovas"/> ranges of first and last address.</summary>
@@ -39,7 +39,8 @@ public readonly record struct IommuIoasMap(uint Size, IoasMapFlags Flags, uint I
 
 public readonly record struct IommuIoasUnmap(uint Size, uint IoasId, ulong Iova, ulong Length) : IIommufdRequest<IommuIoasUnmap>;
 
-public readonly record struct IommuOption(uint Size, uint OptionId, ushort Op, ushort Reserved, uint ObjectId, ulong Val64) : IIommufdRequest<IommuOption>;
+public readonly record struct IommuOption(uint Size, uint OptionId, ushort Op, ushort Reserved, uint ObjectId, ulong Val64)
+    : IIommufdRequest<IommuOption>;
 
 public readonly record struct IommuVfioIoas(uint Size, uint IoasId, ushort Op, ushort Reserved) : IIommufdRequest<IommuVfioIoas>;
 
@@ -58,11 +59,13 @@ public readonly record struct IommuHwInfo(
     public static int MinSize => 32;
 }
 
-public readonly record struct IommuHwptSetDirtyTracking(uint Size, uint Flags, uint HwptId, uint Reserved) : IIommufdRequest<IommuHwptSetDirtyTracking>;
+public readonly record struct IommuHwptSetDirtyTracking(uint Size, uint Flags, uint HwptId, uint Reserved)
+    : IIommufdRequest<IommuHwptSetDirtyTracking>;
 
 /// <summary>One bit for every page; <paramref name="Data"/> is an address (MG-44).</summary>
 public readonly record struct IommuHwptGetDirtyBitmap(
-    uint Size, uint HwptId, uint Flags, uint Reserved, ulong Iova, ulong Length, ulong PageSize, ulong Data) : IIommufdRequest<IommuHwptGetDirtyBitmap>;
+    uint Size, uint HwptId, uint Flags, uint Reserved, ulong Iova, ulong Length, ulong PageSize, ulong Data)
+    : IIommufdRequest<IommuHwptGetDirtyBitmap>;
 
 public readonly record struct IommuHwptInvalidate(
     uint Size, uint HwptId, ulong DataUptr, uint DataType, uint EntryLen, uint EntryNum, uint Reserved) : IIommufdRequest<IommuHwptInvalidate>;
@@ -79,7 +82,8 @@ public readonly record struct IommuViommuAlloc(
     public static int MinSize => 24;
 }
 
-public readonly record struct IommuVdeviceAlloc(uint Size, uint ViommuId, uint DevId, uint OutVdeviceId, ulong VirtId) : IIommufdRequest<IommuVdeviceAlloc>;
+public readonly record struct IommuVdeviceAlloc(uint Size, uint ViommuId, uint DevId, uint OutVdeviceId, ulong VirtId)
+    : IIommufdRequest<IommuVdeviceAlloc>;
 
 public readonly record struct IommuIoasChangeProcess(uint Size, uint Reserved) : IIommufdRequest<IommuIoasChangeProcess>;
 

@@ -50,7 +50,8 @@ public readonly record struct VfioIommuType1Info(uint Argsz, IommuInfoFlags Flag
 }
 
 /// <summary>IOMMU_MAP_DMA. Vaddr is an address in the caller's memory; sizes in bytes.</summary>
-public readonly record struct VfioIommuType1DmaMap(uint Argsz, DmaMapFlags Flags, ulong Vaddr, ulong Iova, ulong Size) : IUapiRequest<VfioIommuType1DmaMap>
+public readonly record struct VfioIommuType1DmaMap(uint Argsz, DmaMapFlags Flags, ulong Vaddr, ulong Iova, ulong Size)
+    : IUapiRequest<VfioIommuType1DmaMap>
 {
     /// <summary>Errors: EINVAL for unknown flags.</summary>
     public static VfioResult Check(VfioIommuType1DmaMap value) => (value.Flags & ~DmaMapFlags.Known) == 0

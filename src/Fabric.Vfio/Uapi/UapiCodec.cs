@@ -111,6 +111,6 @@ public static class UapiCodec
             new(Errno.EINVAL, $"{typeof(T).Name}: argsz is below {T.MinSize}, the least this request takes; set it to the size of the structure.");
 
         public static readonly VfioError Unknown =
-            new(Errno.E2BIG, $"{typeof(T).Name}: bytes past the {Unsafe.SizeOf<T>()} known ones are not zero; leave out what is newer than this interface.");
+            new(Errno.E2BIG, $"{typeof(T).Name}: bytes past the {Unsafe.SizeOf<T>()} known ones are not zero; leave out what is newer.");
     }
 }

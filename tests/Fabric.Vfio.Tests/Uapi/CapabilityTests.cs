@@ -96,13 +96,14 @@ public sealed class CapabilityTests
     {
         var buffer = new byte[40];
         var info = VfioDeviceInfo.Of(new DeviceInfo(DeviceFlags.Pci, 9, 5), argsz: 40);
+        var atomics = new AtomicCompletionCapability(AtomicCompletionFlags.Bits32 | AtomicCompletionFlags.Bits128);
 
-        Assert.True(info.EncodeReply(buffer, 40, [new AtomicCompletionCapability(AtomicCompletionFlags.Bits32 | AtomicCompletionFlags.Bits128)]).IsOk);
+        Assert.True(info.EncodeReply(buffer, 40, [atomics]).IsOk);
 
         Assert.Equal(
             "28000000" + "82000000" + "09000000" + "05000000" + "18000000" + "00000000" + "0500" + "0100" + "00000000" + "05000000" + "00000000",
             Convert.ToHexString(buffer));
-        Assert.Equal([new AtomicCompletionCapability(AtomicCompletionFlags.Bits32 | AtomicCompletionFlags.Bits128)], VfioDeviceInfo.DecodeCapabilities(buffer).Value);
+        Assert.Equal([atomics], VfioDeviceInfo.DecodeCapabilities(buffer).Value);
     }
 
     [Fact]

@@ -90,12 +90,13 @@ public sealed class FeatureTests
     public void A_request_that_a_client_sends_is_head_and_payload()
     {
         var buffer = new byte[16];
+        var stopCopy = new VfioDeviceFeatureMigState(MigrationState.StopCopy);
 
-        Assert.True(new VfioDeviceFeatureMigState(MigrationState.StopCopy).EncodeRequest(buffer, FeatureOps.Set).IsOk);
+        Assert.True(stopCopy.EncodeRequest(buffer, FeatureOps.Set).IsOk);
 
         Assert.Equal("10000000" + "02000200" + "03000000FFFFFFFF", Convert.ToHexString(buffer));
-        Assert.Equal(new VfioDeviceFeatureMigState(MigrationState.StopCopy), VfioDeviceFeatureMigState.DecodePayload(buffer).Value);
-        Assert.Equal(Errno.EFAULT, new VfioDeviceFeatureMigState(MigrationState.StopCopy).EncodeRequest(buffer.AsSpan(0, 15), FeatureOps.Set).Error.Errno);
+        Assert.Equal(stopCopy, VfioDeviceFeatureMigState.DecodePayload(buffer).Value);
+        Assert.Equal(Errno.EFAULT, stopCopy.EncodeRequest(buffer.AsSpan(0, 15), FeatureOps.Set).Error.Errno);
     }
 
     [Fact]

@@ -65,7 +65,7 @@ public sealed class FlagTests
     [InlineData(1, false, 16, Errno.EOPNOTSUPP)]
     [InlineData(1, true, 15, Errno.EINVAL)]
     [InlineData(1, true, 16, Errno.None)]
-    public void ATTACH_with_a_PASID_needs_support_for_it_and_then_an_argsz_that_covers_it_IO_101(uint flags, bool supported, uint argsz, Errno errno) =>
+    public void ATTACH_with_a_PASID_needs_support_and_then_an_argsz_that_covers_it_IO_101(uint flags, bool supported, uint argsz, Errno errno) =>
         Assert.Equal(errno, new VfioDeviceAttachIommufdPt(argsz, (AttachFlags)flags, 1, 2).CheckPasid(supported).Error.Errno);
 
     [Theory]
@@ -73,14 +73,15 @@ public sealed class FlagTests
     [InlineData(1, false, 12, Errno.EOPNOTSUPP)]
     [InlineData(1, true, 11, Errno.EINVAL)]
     [InlineData(1, true, 12, Errno.None)]
-    public void DETACH_with_a_PASID_needs_support_for_it_and_then_an_argsz_that_covers_it_IO_101(uint flags, bool supported, uint argsz, Errno errno) =>
+    public void DETACH_with_a_PASID_needs_support_and_then_an_argsz_that_covers_it_IO_101(uint flags, bool supported, uint argsz, Errno errno) =>
         Assert.Equal(errno, new VfioDeviceDetachIommufdPt(argsz, (AttachFlags)flags, 2).CheckPasid(supported).Error.Errno);
 
     [Theory]
     [InlineData(11, 0, Errno.EINVAL)]
     [InlineData(12, 1, Errno.EINVAL)]
     [InlineData(12, 0, Errno.None)]
-    public void HOT_RESET_has_no_flags_IO_62(uint argsz, uint flags, Errno errno) => Assert.Equal(errno, Decode(new VfioPciHotReset(argsz, flags, 0)));
+    public void HOT_RESET_has_no_flags_IO_62(uint argsz, uint flags, Errno errno) =>
+        Assert.Equal(errno, Decode(new VfioPciHotReset(argsz, flags, 0)));
 
     [Theory]
     [InlineData(0, Errno.None)]

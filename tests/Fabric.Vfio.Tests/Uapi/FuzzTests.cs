@@ -11,7 +11,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     private const string SeedVariable = "FABRIC_FUZZ_SEED";
     private const int LongestInput = 320;
 
-    /// <summary>A few small objects, and as much for every byte: an eventfd's four bytes become a reference of 24, a capability's eight an object.</summary>
+    /// <summary>A few small objects, and so much a byte: four of an eventfd become a reference of 24, eight of a capability an object.</summary>
     private const int AllocationFloor = 1024;
     private const int AllocationPerByte = 16;
 
@@ -49,7 +49,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
         }
 
         output.WriteLine($"Accepted: {accepted.Sum()} by {decoders.Count} decoders.");
-        Assert.All(accepted, (count, decoder) => Assert.True(count > 0, $"Decoder {decoder} refused all; the inputs test nothing past its first checks."));
+        Assert.All(accepted, (count, decoder) => Assert.True(count > 0, $"Decoder {decoder} refused all that it got."));
     }
 
     /// <summary>One for each structure, each request of the table, and each kind of data of any length.</summary>

@@ -68,7 +68,9 @@ public sealed class IrqSetTests
     [Fact]
     public void Bools_are_a_byte_each()
     {
-        var decoded = VfioIrqSet.DecodeSetIrqs(Convert.FromHexString("17000000" + "22000000" + "02000000" + "05000000" + "03000000" + "0100FF"), Table);
+        var bytes = Convert.FromHexString("17000000" + "22000000" + "02000000" + "05000000" + "03000000" + "0100FF");
+
+        var decoded = VfioIrqSet.DecodeSetIrqs(bytes, Table);
 
         Assert.Equal((2u, 5u, 3u, TriggerBool), (decoded.Value.Index, decoded.Value.Start, decoded.Value.Count, decoded.Value.Flags));
         Assert.Equal("0100FF", Convert.ToHexString(decoded.Value.Bools.Span));
@@ -77,11 +79,12 @@ public sealed class IrqSetTests
     [Fact]
     public void Descriptors_are_resolved_and_a_bad_one_is_kept_until_its_turn_comes_IO_43()
     {
-        var bytes = Convert.FromHexString("24000000" + "24000000" + "02000000" + "00000000" + "04000000" + "07000000" + "FFFFFFFF" + "08000000" + "09000000");
+        var bytes = Convert.FromHexString(
+            "24000000" + "24000000" + "02000000" + "00000000" + "04000000" + "07000000" + "FFFFFFFF" + "08000000" + "09000000");
 
         var events = VfioIrqSet.DecodeSetIrqs(bytes, Table).Value.Events.ToArray();
 
-        Assert.Equal([new EventRef(7, Files.Eventfd), EventRef.None, new EventRef(8, null, Errno.EINVAL), new EventRef(9, null, Errno.EBADF)], events);
+        Assert.Equal([new(7, Files.Eventfd), EventRef.None, new(8, null, Errno.EINVAL), new(9, null, Errno.EBADF)], events);
     }
 
     [Theory]

@@ -29,7 +29,9 @@ public sealed class LayoutTests
 
     [Fact]
     public void There_is_no_request_that_the_table_lacks() =>
-        Assert.Equal(UapiRow.All.Where(row => row.Kind is "ioctl" or "iommufd").Select(row => row.Name).Order(), IoctlTable.All.Select(row => row.Name).Order());
+        Assert.Equal(
+            UapiRow.All.Where(row => row.Kind is "ioctl" or "iommufd").Select(row => row.Name).Order(),
+            IoctlTable.All.Select(row => row.Name).Order());
 
     [Theory]
     [MemberData(nameof(Features))]

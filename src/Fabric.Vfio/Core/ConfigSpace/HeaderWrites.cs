@@ -34,7 +34,7 @@ internal sealed class HeaderWrites : IWriteEffect
     {
         if (register != ConfigOffset.Command)
         {
-            config.Write(register, length, value);
+            WriteHardware(register, length, value);
             if (register == ConfigOffset.Command + 1)
                 TellIntxDisable();
             return;
@@ -45,7 +45,7 @@ internal sealed class HeaderWrites : IWriteEffect
             effects.BlockMemory();                                                       // CF-10: before hardware sees it
         if (WasResetBehindOurBack(asked))
             RestoreBars();
-        config.Write(register, length, value);
+        WriteHardware(register, length, value);
         config.SetShadow(register, sizeof(byte), (uint)((Command & ~Decodes) | (asked & Decodes)));
         if (IsMemoryEnabled)
             effects.UnblockMemory();                                                     // CF-12
@@ -90,5 +90,11 @@ internal sealed class HeaderWrites : IWriteEffect
             return;
         IsIntxDisabled = disabled;
         effects.SetIntxDisabled(disabled);
+    }
+
+    private void WriteHardware(int register, int length, uint value)
+    {
+        lock (effects.CommandGate)
+            config.Write(register, length, value);
     }
 }

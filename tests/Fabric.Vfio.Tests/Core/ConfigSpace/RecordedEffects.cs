@@ -6,6 +6,8 @@ namespace Fabric.Vfio.Tests.Core.ConfigSpace;
 /// <summary>What config space asked of the rest of the core, in order.</summary>
 internal sealed class RecordedEffects : IConfigEffects
 {
+    public Lock CommandGate { get; } = new();
+
     public List<string> Calls { get; } = [];
 
     public Action<string> OnCall { get; set; } = _ => { };

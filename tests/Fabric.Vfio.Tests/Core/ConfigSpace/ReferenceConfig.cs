@@ -257,7 +257,7 @@ internal sealed class ReferenceConfig
 
     private void LayBar(ref int bar)
     {
-        var (kind, size, prefetchable) = layout.Function.Bars[bar];
+        var (kind, size, prefetchable, _) = layout.Function.Bars[bar];
         var lowest = kind == BarKind.Io ? 2 : 4;
         var type = kind switch
         {

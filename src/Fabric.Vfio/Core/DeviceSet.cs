@@ -129,13 +129,15 @@ public sealed class DeviceSet
     /// <summary>Config space of each function is carried over the reset, and its driver is told (IO-51).</summary>
     private VfioResult ResetBus(VfioPciCore device)
     {
-        var carried = ImmutableArray.CreateBuilder<FunctionReset>(members.Length);
-        foreach (var member in members)
-            carried.Add(member.PrepareReset());
-        var reset = devices.Bus!.HotReset(device.Address);
-        foreach (var function in carried)
-            function.Finish(reset);
-        return reset;
+        var carried = members.Select(static member => (Member: member, Reset: member.PrepareReset())).ToArray();
+        var outcome = devices.Bus!.HotReset(device.Address);
+        foreach (var (member, reset) in carried)
+        {
+            reset.Finish(outcome);
+            member.AfterSetReset(outcome);
+        }
+
+        return outcome;
     }
 
     private VfioResult WithAllAwake(Func<VfioResult> then)

@@ -44,6 +44,18 @@ internal sealed class FunctionPower(IPciFunction function, PowerManagementCapabi
         return VfioResult.Ok;
     }
 
+    /// <summary>What is given back on the way to D0, if the function is not there yet: not what a holder left who is gone.</summary>
+    public void Stage(ConfigSnapshot config) => saved = saved is null ? null : config;
+
+    /// <summary>Looks at what state the function is in: a reset of any kind leaves it in D0 by itself.</summary>
+    public void Resync()
+    {
+        if (capability is { } management)
+            Current = (PciPowerState)(function.Read16(management.Offset + PowerManagementCapability.ControlStatus) & PowerManagementCapability.StateMask);
+        if (Current != PciPowerState.D3Hot)
+            saved = null;
+    }
+
     private static bool Supports(PowerManagementCapability management, PciPowerState state) => state switch
     {
         PciPowerState.D1 => management.SupportsD1,

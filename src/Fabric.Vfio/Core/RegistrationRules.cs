@@ -34,13 +34,8 @@ internal static class RegistrationRules
 
         if (driver.Logging is not (LoggingCallbacks.None or LoggingCallbacks.All))
             return Fail(Errno.EINVAL, "A driver that logs DMA has all three callbacks of logging.");
-        return HasVirtualFunctions(function, bus)
-            ? Fail(Errno.EBUSY, "Another driver has made VFs of this function; remove them first.")
-            : VfioResult.Ok;
-    }
-
-    public static VfioResult CheckIommu(IPciFunction function, CoreOptions options)
-    {
+        if (HasVirtualFunctions(function, bus))
+            return Fail(Errno.EBUSY, "Another driver has made VFs of this function; remove them first.");
         if (function.IommuGroup is null && !options.AllowNoIommu)
             return Fail(Errno.EINVAL, "No IOMMU stands in front of this function; allow no-IOMMU mode to take it all the same.");
         return (function.Traits & FunctionTraits.NonCoherentDma) != 0

@@ -77,6 +77,17 @@ internal sealed class RuntimePower(IPciFunction function, FunctionPower power, I
         effects.LeaveLowPower();
     }
 
+    /// <summary>
+    /// The holder is gone, and the function was perhaps not to be woken for it: what it finds when it wakes is this, or it is awake by a
+    /// reset.
+    /// </summary>
+    public void Stage(ConfigSnapshot config)
+    {
+        power.Stage(config);
+        IsSuspended &= power.Current == PciPowerState.D3Hot;
+        saved = IsSuspended ? config : null;
+    }
+
     private void Suspend()
     {
         effects.Suspending();

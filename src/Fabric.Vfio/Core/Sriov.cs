@@ -49,10 +49,15 @@ internal sealed class Sriov(
         if (!runtime.TryGet())
         {
             devices.Unlist(device.Address);
-            return new VfioError(Errno.EIO, "The function does not wake from D3.");
+            return Asleep;
         }
 
-        device.ForceD0();
+        if (!device.ForceD0())
+        {
+            Deactivate();
+            return Asleep;
+        }
+
         (power.IsPinned, IsActive) = (true, true);
         var made = function.SetVirtualFunctions(count);
         if (!made.IsOk)
@@ -72,7 +77,7 @@ internal sealed class Sriov(
         if (!IsActive)
             return new SriovChange(0, []);
         var waiting = ImmutableArray.CreateBuilder<Unregistration>();
-        foreach (var virtualFunction in device.RegisteredVirtualFunctions())
+        foreach (var virtualFunction in devices.VirtualFunctionsOf(device))
         {
             var leaving = virtualFunction.Unregister();
             if (!leaving.IsComplete)
@@ -88,6 +93,8 @@ internal sealed class Sriov(
         Deactivate();
         return new SriovChange(0, []);
     }
+
+    private static VfioError Asleep => new(Errno.EIO, "The function does not wake from D3.");
 
     private void Deactivate()
     {

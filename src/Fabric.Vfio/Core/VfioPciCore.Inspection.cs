@@ -41,7 +41,7 @@ public sealed partial class VfioPciCore
         "sriov",
         InspectNode.Leaf("active", sriov.IsActive),
         InspectNode.Leaf("vfs", sriov.Count),
-        InspectNode.Leaf("physical function", physicalFunction?.Address.ToString() ?? "none"),
+        InspectNode.Leaf("physical function", PhysicalFunction?.Address.ToString() ?? "none"),
         InspectNode.Leaf("vf token", token is null ? "none" : "set"),
         InspectNode.Leaf("vf token users", TokenUsers));
 
@@ -74,22 +74,7 @@ public sealed partial class VfioPciCore
                 string.Create(CultureInfo.InvariantCulture, $"region {added.Info.Index}"), added.Info.Size))]),
             new InspectNode("dma buffers", null, [.. open.DmaBufs.All.Select(static buffer => InspectNode.Leaf(
                 string.Create(CultureInfo.InvariantCulture, $"bar {buffer.Bar}"), buffer.IsRevoked ? "revoked" : "usable"))]),
-            InspectConfig(open));
-    }
-
-    /// <summary>The header as the holder reads it.</summary>
-    private InspectNode InspectConfig(Session open)
-    {
-        const int RowBytes = 16;
-        var rows = ImmutableArray.CreateBuilder<InspectNode>();
-        Span<byte> row = stackalloc byte[RowBytes];
-        for (var at = 0; at < 64; at += RowBytes)
-        {
-            open.Config.Read((ulong)at, row);
-            rows.Add(InspectNode.Leaf(string.Create(CultureInfo.InvariantCulture, $"{at:x2}"), Convert.ToHexStringLower(row)));
-        }
-
-        return new InspectNode("config", null, rows.DrainToImmutable());
+            new InspectNode("config", null, [.. open.Config.Inspect().Select(static register => InspectNode.Leaf(register.Name, register.Value))]));
     }
 
     /// <summary>The ids of the laws of contract §11.2 that do not hold; empty when all is well. Cheap enough for every step.</summary>
@@ -118,5 +103,5 @@ public sealed partial class VfioPciCore
         return broken;
     }
 
-    private int OpenVirtualFunctions() => RegisteredVirtualFunctions().Count(static device => device.IsOpen);
+    private int OpenVirtualFunctions() => devices.VirtualFunctionsOf(this).Count(static device => device.IsOpen);
 }

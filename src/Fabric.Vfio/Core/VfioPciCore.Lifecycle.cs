@@ -61,7 +61,7 @@ public sealed partial class VfioPciCore
         if (session is not { IsFinished: false })
             return VfioResult.Fail(Errno.EINVAL, "The device is not between the two phases of its opening.");
         session.Regions.DecideMappable();
-        physicalFunction?.token?.AddUser();
+        PhysicalFunction?.token?.AddUser();
         session.IsFinished = true;
         return VfioResult.Ok;
     }
@@ -127,7 +127,7 @@ public sealed partial class VfioPciCore
         {
             ending.Gate.Block(MemoryBlocks.Session);
             if (ending.IsFinished)
-                physicalFunction?.token?.RemoveUser();
+                PhysicalFunction?.token?.RemoveUser();
             ending.DmaBufs.End();
             runtime.Disengage();
             var awake = runtime.TryGet();
@@ -144,7 +144,12 @@ public sealed partial class VfioPciCore
             NeedsReset = true;
             function.WriteCommand(PciCommand.InterruptDisable);
             if (ResetWorks && function.Reset().IsOk)
+            {
                 NeedsReset = false;
+                power.Resync();
+            }
+
+            runtime.Stage(ending.Saved);
             ending.Saved.Restore(function);
             ending.Interrupts.DropTriggers();
             session = null;
@@ -191,10 +196,21 @@ public sealed partial class VfioPciCore
         ForceD0();
         open.DmaBufs.Revoke();
         var reset = FunctionReset.Run(function, Driver.Resets);
-        if (reset.IsOk)
-            open.Interrupts.AfterReset();
-        RestoreDmaBufs(open);
+        AfterReset(open, reset);
         return reset;
+    }
+
+    /// <summary>Interrupts are armed anew (IO-52), and the function is in D0 even where it could not be put there before.</summary>
+    private void AfterReset(Session open, VfioResult reset)
+    {
+        if (reset.IsOk)
+        {
+            power.Resync();
+            ForceD0();
+            open.Interrupts.AfterReset();
+        }
+
+        RestoreDmaBufs(open);
     }
 
     /// <summary>GET_PCI_HOT_RESET_INFO (IO-60, IO-61). Errors: ENODEV, EPERM.</summary>
@@ -239,7 +255,17 @@ public sealed partial class VfioPciCore
         session.Gate.Unlock();
     }
 
+    /// <summary>Before a reset of the whole set (IO-51).</summary>
     internal FunctionReset PrepareReset() => FunctionReset.Prepare(function, Driver.Resets);
+
+    /// <summary>After a reset of the whole set, with config space restored.</summary>
+    internal void AfterSetReset(VfioResult reset)
+    {
+        if (session is { } open)
+            AfterReset(open, reset);
+        else if (reset.IsOk)
+            power.Resync();
+    }
 
     // ---- Power -----------------------------------------------------------------------------------------------------------------------
 
@@ -252,8 +278,29 @@ public sealed partial class VfioPciCore
     {
         if (!power.Set(PciPowerState.D0).IsOk)
             return false;
-        session?.Gate.Unblock(MemoryBlocks.Power);
+        if (session is { } open)
+        {
+            KeepMemoryDecode(open);
+            open.Gate.Unblock(MemoryBlocks.Power);
+        }
+
         return true;
+    }
+
+    /// <summary>
+    /// Config space restored on the way to D0 is older than what the holder may have written to COMMAND in D3hot: memory decode is as the
+    /// holder sees it.
+    /// </summary>
+    private void KeepMemoryDecode(Session open)
+    {
+        if (function.HasNoMemoryEnable())
+            return;
+        lock (open.Interrupts.CommandGate)
+        {
+            function.ChangeCommand(
+                set: open.Config.MemoryEnabled ? PciCommand.MemorySpace : PciCommand.None,
+                clear: open.Config.MemoryEnabled ? PciCommand.None : PciCommand.MemorySpace);
+        }
     }
 
     /// <summary>
@@ -269,6 +316,7 @@ public sealed partial class VfioPciCore
         var changed = power.Set(state);
         if (power.Current < PciPowerState.D3Hot)
         {
+            KeepMemoryDecode(open);
             open.Gate.Unblock(MemoryBlocks.Power);
             RestoreDmaBufs(open);
         }

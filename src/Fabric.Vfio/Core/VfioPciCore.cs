@@ -20,15 +20,10 @@ public sealed partial class VfioPciCore
     /// <summary>A PF with SR-IOV capability has one (contract §1.5).</summary>
     private readonly VfToken? token;
 
-    /// <summary>The PF of a VF whose VFs the core made (SV-22).</summary>
-    private readonly VfioPciCore? physicalFunction;
-
-    /// <summary>VFs of its own that are being unregistered.</summary>
-    private readonly List<VfioPciCore> leavingVirtualFunctions = [];
-
     private readonly DmaMap dma = new();
     private Session? session;
     private Unregistration? leaving;
+    private bool isRemovingVirtualFunctions;
 
     internal VfioPciCore(IPciFunction function, DriverDeclaration driver, CoreOptions options, VfioPciDevices devices, Func<Guid> newToken)
     {
@@ -41,10 +36,7 @@ public sealed partial class VfioPciCore
         runtime = new RuntimePower(function, power, new PowerEffects(this));
         sriov = new Sriov(this, function, capabilities.Sriov, devices, power, runtime);
         token = capabilities.Sriov is not null ? new VfToken(newToken()) : null;
-        physicalFunction = function.IsVirtualFunction ? devices.ListedPhysicalFunctionOf(function) : null;
-        power.Set(PciPowerState.D0);                                                     // LC-4
-        if (!options.DisableIdleD3)
-            runtime.Put();
+        PhysicalFunction = function.IsVirtualFunction ? devices.ListedPhysicalFunctionOf(function) : null;
     }
 
     public PciAddress Address => function.Address;
@@ -76,6 +68,9 @@ public sealed partial class VfioPciCore
     /// <summary>References to its registration: the open device, and the DMA buffers exported while it is open (LC-32, IO-92).</summary>
     public int References => session is null ? 0 : 1 + session.DmaBufs.Count;
 
+    /// <summary>The PF of a VF that the core made; null for any other function (SV-22).</summary>
+    public VfioPciCore? PhysicalFunction { get; }
+
     /// <summary>VFs that are open under the PF's token (LC-42).</summary>
     public int TokenUsers => token?.Users ?? 0;
 
@@ -97,7 +92,7 @@ public sealed partial class VfioPciCore
     /// </summary>
     public VfioResult Match(Guid? offered)
     {
-        if (physicalFunction?.token is { } shared)
+        if (PhysicalFunction?.token is { } shared)
             return shared.MatchVirtualFunction(offered);
         if (token is not null)
             return token.MatchPhysicalFunction(offered);
@@ -137,10 +132,6 @@ public sealed partial class VfioPciCore
     /// <summary>sriov_configure of the core (SV-7 to SV-11), for a driver that calls it itself. Errors: EINVAL, EIO, and hardware's own.</summary>
     public VfioResult<SriovChange> ConfigureSriov(int count) => sriov.Configure(count);
 
-    /// <summary>Those that can be found, and those that wait for their last reference.</summary>
-    internal IReadOnlyList<VfioPciCore> RegisteredVirtualFunctions() =>
-        [.. devices.Devices.Where(device => device.physicalFunction == this).Union(leavingVirtualFunctions)];
-
     // ---- Unregistering ---------------------------------------------------------------------------------------------------------------
 
     /// <summary>
@@ -153,7 +144,6 @@ public sealed partial class VfioPciCore
             return leaving;
         leaving = new Unregistration(this);
         Registration = RegistrationState.Unregistering;
-        physicalFunction?.leavingVirtualFunctions.Add(this);
         ContinueUnregistering();
         return leaving;
     }
@@ -161,21 +151,26 @@ public sealed partial class VfioPciCore
     /// <summary>Goes on where VFs were in the way: waits for the last reference.</summary>
     private void ContinueUnregistering()
     {
-        if (leaving is null || leaving.Requests > 0 || Registration == RegistrationState.Unregistered)
+        if (leaving is null || leaving.Requests > 0 || Registration == RegistrationState.Unregistered || !TryRemoveVirtualFunctions(leaving))
             return;
-        if (sriov.IsActive)
-        {
-            var disabled = sriov.Configure(0);
-            leaving.VirtualFunctions = disabled.Value.Waiting;
-            if (!disabled.Value.IsComplete)
-                return;
-        }
-
-        devices.Hide(this);
         if (References > 0)
             leaving.Request();
         else
             FinishUnregistering();
+    }
+
+    /// <summary>False while VFs are still held, and for a VF that goes while they are being removed: that is part of it.</summary>
+    private bool TryRemoveVirtualFunctions(Unregistration waiter)
+    {
+        if (!sriov.IsActive)
+            return true;
+        if (isRemovingVirtualFunctions)
+            return false;
+        isRemovingVirtualFunctions = true;
+        var removed = sriov.Configure(0).Value;
+        isRemovingVirtualFunctions = false;
+        waiter.VirtualFunctions = removed.Waiting;
+        return removed.IsComplete;
     }
 
     private void FinishUnregistering()
@@ -184,13 +179,17 @@ public sealed partial class VfioPciCore
             runtime.TryGet();
         devices.Remove(this);
         Registration = RegistrationState.Unregistered;
-        if (physicalFunction is null)
-            return;
-        physicalFunction.leavingVirtualFunctions.Remove(this);
-        physicalFunction.ContinueUnregistering();
+        PhysicalFunction?.ContinueUnregistering();
     }
 
-    internal void Attach(DeviceSet set) => Set = set;
+    /// <summary>Registered in its set: from here on it may sleep until it is opened (LC-4).</summary>
+    internal void Join(DeviceSet set)
+    {
+        Set = set;
+        power.Resync();
+        ForceD0();
+        AllowIdleSleep();
+    }
 
     private static VfioError NotOpen => new(Errno.EINVAL, "The device is not open; open it first.");
 }

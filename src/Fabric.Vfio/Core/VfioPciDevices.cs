@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Diagnostics.CodeAnalysis;
 using Fabric.Pci;
 
@@ -21,7 +22,7 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
         get
         {
             lock (gate)
-                return [.. registered.Values];
+                return [.. registered.Values.Where(IsFound)];
         }
     }
 
@@ -30,7 +31,8 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
     public bool TryFind(PciAddress address, [NotNullWhen(true)] out VfioPciCore? device)
     {
         lock (gate)
-            return registered.TryGetValue(address, out device);
+            device = registered.TryGetValue(address, out var candidate) && IsFound(candidate) ? candidate : null;
+        return device is not null;
     }
 
     /// <summary>
@@ -43,46 +45,44 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
         ArgumentNullException.ThrowIfNull(function);
         driver ??= DriverDeclaration.VfioPci;
         options ??= CoreOptions.Default;
-        var allowed = RegistrationRules.Check(function, driver, options, bus);
-        if (!allowed.IsOk)
-            return allowed.Error;
+        if (RegistrationRules.Check(function, driver, options, bus) is { IsOk: false } refused)
+            return refused.Error;
         var device = new VfioPciCore(function, driver, options, this, newToken ?? Guid.NewGuid);
         lock (gate)
         {
             if (!registered.TryAdd(function.Address, device))
-                return new VfioError(Errno.EBUSY, "A function of this address is registered already.");
+                return new VfioError(Errno.EBUSY, "A device of this address is registered already, or still on its way out.");
             var key = DeviceSetKey.Of(function, bus);
             if (!sets.TryGetValue(key, out var set))
                 sets[key] = set = new DeviceSet(key, this);
             set.Add(device);
-            device.Attach(set);
+            device.Join(set);
         }
 
-        var grouped = RegistrationRules.CheckIommu(function, options);
-        if (grouped.IsOk)
-            return device;
-        Hide(device);                                                                    // LC-6
-        Remove(device);
-        return grouped.Error;
+        return device;
     }
 
-    /// <summary>Takes a device out of look-up (LC-32).</summary>
-    internal void Hide(VfioPciCore device)
+    /// <summary>The VFs of a PF, found or on their way out.</summary>
+    internal ImmutableArray<VfioPciCore> VirtualFunctionsOf(VfioPciCore device)
     {
         lock (gate)
-            registered.Remove(device.Address);
+            return [.. registered.Values.Where(candidate => candidate.PhysicalFunction == device)];
     }
 
-    /// <summary>Takes a device out of its set.</summary>
+    /// <summary>Forgets a device: its address is free again.</summary>
     internal void Remove(VfioPciCore device)
     {
         lock (gate)
         {
+            registered.Remove(device.Address);
             device.Set.Remove(device);
             if (device.Set.Members.Count == 0)
                 sets.Remove(device.Set.Key);
         }
     }
+
+    /// <summary>What is on its way out is found by nobody (LC-32).</summary>
+    private static bool IsFound(VfioPciCore device) => device.Registration == RegistrationState.Registered;
 
     /// <summary>False where the PF is listed already (SV-7).</summary>
     internal bool List(PciAddress physicalFunction)

@@ -255,6 +255,22 @@ public sealed class PowerTests
         Assert.True(function.Has(PciCommand.MemorySpace | PciCommand.BusMaster));
     }
 
+    [Theory]
+    [InlineData(PciCommand.None, PciCommand.MemorySpace)]
+    [InlineData(PciCommand.MemorySpace, PciCommand.None)]
+    public void Memory_decode_written_in_D3hot_is_not_undone_on_the_way_to_D0_LC_65(PciCommand before, PciCommand written)
+    {
+        core.WriteCommand(before);
+        core.WritePowerState(PciPowerState.D3Hot);
+        core.WriteCommand(written);
+
+        core.WritePowerState(PciPowerState.D0);
+
+        Assert.Equal(written == PciCommand.MemorySpace, function.Has(PciCommand.MemorySpace));
+        Assert.Equal(written == PciCommand.MemorySpace, core.IsMemoryUsable);
+        core.Healthy();
+    }
+
     [Fact]
     public void What_the_holder_writes_in_D3hot_is_not_undone_where_config_space_is_kept_LC_65()
     {

@@ -215,6 +215,20 @@ public sealed class SriovTests
     }
 
     [Fact]
+    public void Unregistering_an_open_PF_with_VFs_leaves_it_awake_for_its_holder_SV_23_LC_32()
+    {
+        core.WriteNumVfs("2");
+        devices.Register(bus.Functions[1]);
+        core.Open();
+
+        var leaving = core.Unregister();
+
+        Assert.Equal((false, 1, PciPowerState.D0), (leaving.IsComplete, leaving.Requests, function.PowerState));
+        Assert.Single(function.Calls, "vfs 0");
+        core.Healthy();
+    }
+
+    [Fact]
     public void Unregistering_the_PF_waits_for_the_holders_of_its_VFs_then_for_its_own_SV_23_LC_32()
     {
         core.WriteNumVfs("1");

@@ -108,7 +108,7 @@ internal sealed class CardFunction : IPciFunction
 
     public PciPowerState PowerState => (PciPowerState)(Get16(Pmcsr) & PowerManagementCapability.StateMask);
 
-    private bool IsVirtual => (Traits & FunctionTraits.VirtualFunction) != 0;
+    public bool IsVirtual => (Traits & FunctionTraits.VirtualFunction) != 0;
 
     public ushort Get16(int offset) => BinaryPrimitives.ReadUInt16LittleEndian(config.AsSpan(offset));
 

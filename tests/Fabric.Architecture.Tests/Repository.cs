@@ -34,8 +34,13 @@ internal static class Repository
     ];
 
     /// <summary>The C# files of a room, without what the build writes.</summary>
-    public static IEnumerable<SourceFile> SourcesOf(string room) =>
-        from file in Directory.GetFiles(Path.Combine(Root, "src", room), "*.cs", SearchOption.AllDirectories)
+    public static IEnumerable<SourceFile> SourcesOf(string room) => SourcesUnder(Path.Combine("src", room));
+
+    /// <summary>The C# files of all test projects.</summary>
+    public static IEnumerable<SourceFile> Tests => SourcesUnder("tests");
+
+    private static IEnumerable<SourceFile> SourcesUnder(string folder) =>
+        from file in Directory.GetFiles(Path.Combine(Root, folder), "*.cs", SearchOption.AllDirectories)
         let path = Path.GetRelativePath(Root, file)
         where !path.Split(Path.DirectorySeparatorChar).Any(part => part is "obj" or "bin")
         select new SourceFile(path, File.ReadAllText(file));

@@ -114,7 +114,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
     }
 
     [Fact]
-    public async Task The_stream_does_not_reach_a_function_that_is_being_reset_and_is_dead_after_MG_34()
+    public async Task The_stream_does_not_reach_a_function_that_is_being_reset_and_is_dead_after_MG_34_IO_53()
     {
         TappedFunction tapped = null!;
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1, wrap: function => tapped = new TappedFunction(function));

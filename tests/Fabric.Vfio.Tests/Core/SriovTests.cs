@@ -128,6 +128,19 @@ public sealed class SriovTests
     }
 
     [Fact]
+    public void A_reset_and_a_close_of_the_PF_leave_its_VFs_alone_SV_24()
+    {
+        core.WriteNumVfs("2");
+        core.Open();
+        core.Reset();
+        core.Close();
+        function.Calls.Clear();
+
+        Assert.True(core.WriteNumVfs("2").IsOk);
+        Assert.Empty(function.Calls);
+    }
+
+    [Fact]
     public void Zero_removes_the_VFs_and_the_PF_may_sleep_SV_11()
     {
         core.WriteNumVfs("2");

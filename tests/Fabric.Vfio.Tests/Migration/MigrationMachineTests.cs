@@ -145,7 +145,7 @@ public sealed class MigrationMachineTests
     [InlineData(Resuming)]
     [InlineData(RunningP2P)]
     [InlineData(Stop)]
-    public void A_reset_leaves_RUNNING_and_a_dead_stream_MG_34(MigrationState state)
+    public void A_reset_leaves_RUNNING_and_a_dead_stream_MG_34_INV_8(MigrationState state)
     {
         var stream = machine.Set(state).Value.Stream;
 

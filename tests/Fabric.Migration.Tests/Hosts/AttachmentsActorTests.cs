@@ -103,7 +103,8 @@ public sealed class AttachmentsActorTests : IAsyncDisposable
         await host.Do<Detached>(new Detach(Claim, 1));
         await host.Consumer.Disposed.Task.WaitAsync(host.Patience);
 
-        Assert.Equal((DeviceState.Closed, false), (await host.StateOf(TestHost.Device), host.Consumer.Running));
+        await host.Becomes(TestHost.Device, DeviceState.Closed);
+        Assert.False(host.Consumer.Running);
     }
 
     [Fact]

@@ -100,6 +100,13 @@ internal sealed class TestHost : IConsumerFactory, IAsyncDisposable
     public async Task<DeviceState> StateOf(string device) =>
         (await Devices.Ask<DeviceList>(ListDevices.Instance, Patience)).Devices.Single(status => status.Address.ToString() == device).State;
 
+    /// <summary>Completes when the host shows a device in a state: it hears of what its devices did by messages of theirs, a moment later.</summary>
+    public async Task Becomes(string device, DeviceState state)
+    {
+        while (await StateOf(device) != state)
+            Patience.ThrowIfCancellationRequested();
+    }
+
     /// <summary>As a killed daemon: nothing is said to anybody.</summary>
     public async Task KillDataPlane() => await listener.DisposeAsync();
 

@@ -140,7 +140,7 @@ public sealed class DeviceSupervisor : UntypedActor, IWithUnboundedStash
         }
 
         Context.Stop(front);
-        var reset = function.Reset();
+        var reset = function.Reset(function.ResetMethods[0]);
         Note("reset", reset.IsOk ? "function reset after a failure of the core" : $"function reset failed: {reset.Error}");
         Probe();
         Note("probed", "anew, after a failure of the core");

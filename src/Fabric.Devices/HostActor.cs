@@ -56,7 +56,7 @@ public sealed class HostActor : UntypedActor
         }
 
         var self = Self;
-        options.Bus.ReportErrorsTo(record => self.Tell(record));
+        options.Bus.ReportTo(happened => self.Tell(happened));
     }
 
     protected override void OnReceive(object message)
@@ -79,8 +79,8 @@ public sealed class HostActor : UntypedActor
             case InjectAer inject:
                 Inject(inject);
                 break;
-            case AerRecord record:
-                Recover(record);
+            case AerReported reported:
+                Recover(reported.Record);
                 break;
             case RecoveryReport report:
                 AnswerInjector(report);

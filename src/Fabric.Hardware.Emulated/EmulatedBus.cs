@@ -17,7 +17,7 @@ public sealed class EmulatedBus : IPciBus, IFaultInjection, IDisposable
     public const ushort Domain = 0xfab0;
 
     private readonly List<IPciFunction> functions = [];
-    private Action<AerRecord>? errors;
+    private Action<BusEvent>? events;
 
     public EmulatedBus(EmulatedBusOptions options, TimeProvider time)
     {
@@ -43,14 +43,14 @@ public sealed class EmulatedBus : IPciBus, IFaultInjection, IDisposable
     {
         foreach (var function in functions.Where(function => function.Address.Bus == source.Bus))
         {
-            if (function.Reset() is { IsOk: false } failed)
+            if (function.Reset(function.ResetMethods[^1]) is { IsOk: false } failed)
                 return failed;
         }
 
         return VfioResult.Ok;
     }
 
-    public void ReportErrorsTo(Action<AerRecord> sink) => errors = sink;
+    public void ReportTo(Action<BusEvent> sink) => events = sink;
 
     public VfioResult InjectAer(PciAddress source, AerSeverity severity)
     {
@@ -59,9 +59,21 @@ public sealed class EmulatedBus : IPciBus, IFaultInjection, IDisposable
             return VfioResult.Fail(Errno.ENODEV, "There is no emulated function at this address; errors can be injected into emulated ones only.");
         if (severity != AerSeverity.Correctable && function is AcceleratorVirtualFunction accelerator)
             accelerator.Fail();
-        errors?.Invoke(new AerRecord(source, severity, severity == AerSeverity.Correctable ? ReceiverError : UncorrectableInternalError));
+        events?.Invoke(new AerReported(new AerRecord(source, severity, severity == AerSeverity.Correctable ? ReceiverError : UncorrectableInternalError)));
         return VfioResult.Ok;
     }
+
+    public VfioResult Hang(PciAddress function, HangPoint point) => NotYet;
+
+    public VfioResult Release(PciAddress function) => NotYet;
+
+    public VfioResult PullOut(PciAddress function) => NotYet;
+
+    public VfioResult PutBack(PciAddress function) => NotYet;
+
+    public VfioResult Flap(PciAddress function, int times, TimeSpan each) => NotYet;
+
+    private static VfioResult NotYet => VfioResult.Fail(Errno.EOPNOTSUPP, "This bus cannot do that.");
 
     public void Dispose()
     {

@@ -13,7 +13,13 @@ public enum AerSeverity
     Fatal,
 }
 
-/// <summary>One error that a function reported.</summary>
-/// <param name="Source">The function whose error it is.</param>
+/// <summary>The header of the transaction that an error is about, four dwords as the header log has them (PCIe 6.0, 7.8.4.8); all zero where none was logged.</summary>
+public readonly record struct AerHeaderLog(uint Dword0, uint Dword1, uint Dword2, uint Dword3)
+{
+    public override string ToString() => $"{Dword0:x8} {Dword1:x8} {Dword2:x8} {Dword3:x8}";
+}
+
+/// <summary>One error as it was reported.</summary>
+/// <param name="Source">The function whose error it is: an endpoint, a bridge or a port.</param>
 /// <param name="Status">The uncorrectable or correctable error status register at that moment.</param>
-public sealed record AerRecord(PciAddress Source, AerSeverity Severity, uint Status);
+public sealed record AerRecord(PciAddress Source, AerSeverity Severity, uint Status, AerHeaderLog HeaderLog = default);

@@ -40,7 +40,7 @@ internal sealed class RegisterFile : IPciFunction
         return VfioResult.Ok;
     }
 
-    public VfioResult Reset() => VfioResult.Ok;
+    public VfioResult Reset(string method) => VfioResult.Ok;
 
     public void ConnectDma(IDmaSpace? space)
     {

@@ -6,7 +6,7 @@ namespace Fabric.Devices.Tests;
 /// <summary>A bus whose functions fail when a test says so. What shares a bus number shares a recovery.</summary>
 internal class FakeBus(params FakeFunction[] functions) : IPciBus
 {
-    private Action<AerRecord> sink = _ => { };
+    private Action<BusEvent> sink = _ => { };
 
     public List<PciAddress> LinkResets { get; } = [];
 
@@ -23,9 +23,9 @@ internal class FakeBus(params FakeFunction[] functions) : IPciBus
         return OnLinkReset();
     }
 
-    public void ReportErrorsTo(Action<AerRecord> sink) => this.sink = sink;
+    public void ReportTo(Action<BusEvent> sink) => this.sink = sink;
 
-    public void Report(AerRecord record) => sink(record);
+    public void Report(AerRecord record) => sink(new AerReported(record));
 }
 
 internal sealed class FailingBus(params FakeFunction[] functions) : FakeBus(functions), IFaultInjection
@@ -37,4 +37,16 @@ internal sealed class FailingBus(params FakeFunction[] functions) : FakeBus(func
         Report(new AerRecord(source, severity, 0x40_0000));
         return VfioResult.Ok;
     }
+
+    public VfioResult Hang(PciAddress function, HangPoint point) => NotYet;
+
+    public VfioResult Release(PciAddress function) => NotYet;
+
+    public VfioResult PullOut(PciAddress function) => NotYet;
+
+    public VfioResult PutBack(PciAddress function) => NotYet;
+
+    public VfioResult Flap(PciAddress function, int times, TimeSpan each) => NotYet;
+
+    private static VfioResult NotYet => VfioResult.Fail(Errno.EOPNOTSUPP, "This bus cannot do that.");
 }

@@ -32,7 +32,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
     {
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1);
         await lab.EnterAsync(at);
-        lab.Function.Reset();
+        lab.Function.Reset(ResetMethod.FunctionLevel);
 
         Assert.Equal(Errno.EIO, (await lab.Client.SetMigrationStateAsync(next)).Error.Errno);
         Assert.Equal(MigrationState.Error, (await lab.Client.GetMigrationStateAsync()).Value);
@@ -48,7 +48,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1);
         var stream = await lab.EnterAsync(MigrationState.StopCopy);
         Assert.True(stream.Read(new byte[100_000]).IsOk);
-        lab.Function.Reset();
+        lab.Function.Reset(ResetMethod.FunctionLevel);
 
         var buffer = new byte[Lab.StateBytes * 2];
         VfioResult<int> read;
@@ -63,7 +63,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
     {
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1);
         var stream = await lab.EnterAsync(MigrationState.PreCopy);
-        lab.Function.Reset();
+        lab.Function.Reset(ResetMethod.FunctionLevel);
         Assert.Equal(Errno.EIO, stream.GetPrecopyInfo().Error.Errno);
     }
 
@@ -72,7 +72,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
     {
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1);
         Assert.True((await lab.Client.StartDmaLoggingAsync(Lab.Iova, Lab.MemoryBytes)).IsOk);
-        lab.Function.Reset();
+        lab.Function.Reset(ResetMethod.FunctionLevel);
         Assert.Equal(Errno.EIO, (await lab.Client.ReportDmaLoggingAsync()).Error.Errno);
 
         Assert.True((await lab.Client.StopDmaLoggingAsync()).IsOk);

@@ -38,10 +38,10 @@ internal sealed class TappedFunction(IPciFunction inner) : IPciFunction
         return tapped.IsOk ? inner.WriteRegion(region, offset, source) : tapped;
     }
 
-    public VfioResult Reset()
+    public VfioResult Reset(string method)
     {
         OnReset();
-        return inner.Reset();
+        return inner.Reset(method);
     }
 
     public void ConnectDma(IDmaSpace? space) => inner.ConnectDma(space);

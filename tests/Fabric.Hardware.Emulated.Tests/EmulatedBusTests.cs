@@ -9,9 +9,9 @@ namespace Fabric.Hardware.Emulated.Tests;
 public sealed class EmulatedBusTests : IDisposable
 {
     private readonly EmulatedBus bus = new(new EmulatedBusOptions(Accelerators: 2, FunctionsPerAccelerator: 3, AcceleratorState.Granule), new FakeTimeProvider());
-    private readonly List<AerRecord> reported = [];
+    private readonly List<BusEvent> reported = [];
 
-    public EmulatedBusTests() => bus.ReportErrorsTo(reported.Add);
+    public EmulatedBusTests() => bus.ReportTo(reported.Add);
 
     [Fact]
     public void Every_card_has_its_bus_and_its_functions_are_in_walk_order() => Assert.Equal(
@@ -52,7 +52,7 @@ public sealed class EmulatedBusTests : IDisposable
         physical.WriteRegion(0, 8, [1, 2, 3, 4]);
         var read = new byte[4];
 
-        physical.Reset();
+        physical.Reset(ResetMethod.FunctionLevel);
         physical.ReadRegion(0, 8, read);
 
         Assert.Equal(new byte[4], read);
@@ -66,7 +66,7 @@ public sealed class EmulatedBusTests : IDisposable
     {
         Assert.True(bus.InjectAer(At("fab0:01:00.1"), severity).IsOk);
 
-        Assert.Equal([new AerRecord(At("fab0:01:00.1"), severity, status)], reported);
+        Assert.Equal([new AerReported(new AerRecord(At("fab0:01:00.1"), severity, status))], reported);
     }
 
     [Fact]

@@ -83,7 +83,7 @@ internal sealed class FakeFunction : IPciFunction
         return OnBarAccess();
     }
 
-    public VfioResult Reset()
+    public VfioResult Reset(string method)
     {
         Calls.Add("reset");
         var reset = OnReset();

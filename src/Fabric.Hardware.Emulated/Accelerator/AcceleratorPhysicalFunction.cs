@@ -29,7 +29,7 @@ public sealed class AcceleratorPhysicalFunction(PciAddress address) : IPciFuncti
     /// <summary>A group of its own.</summary>
     public int? IommuGroup => Address.RoutingId;
 
-    public IReadOnlyList<string> ResetMethods => ["flr", "bus"];
+    public IReadOnlyList<string> ResetMethods { get; } = [ResetMethod.FunctionLevel, ResetMethod.Bus];
 
     public void ReadConfig(int offset, Span<byte> destination) => config.AsSpan(offset, destination.Length).CopyTo(destination);
 
@@ -47,8 +47,10 @@ public sealed class AcceleratorPhysicalFunction(PciAddress address) : IPciFuncti
         return VfioResult.Ok;
     }
 
-    public VfioResult Reset()
+    public VfioResult Reset(string method)
     {
+        if (!ResetMethods.Contains(method))
+            return VfioResult.Fail(Errno.ENOTTY, "The function has no such reset.");
         Array.Clear(scratch);
         return VfioResult.Ok;
     }

@@ -90,7 +90,7 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
     /// <summary>Every function stands behind the address space that it is connected to: a group of its own.</summary>
     public int? IommuGroup => Address.RoutingId;
 
-    public IReadOnlyList<string> ResetMethods => ["flr"];
+    public IReadOnlyList<string> ResetMethods { get; } = [ResetMethod.FunctionLevel];
 
     /// <summary>Bytes of device state.</summary>
     public long StateBytes => state.Bytes;
@@ -156,8 +156,10 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
         }
     }
 
-    public VfioResult Reset()
+    public VfioResult Reset(string method)
     {
+        if (!ResetMethods.Contains(method))
+            return VfioResult.Fail(Errno.ENOTTY, "The function has no such reset.");
         lock (clock)
         {
             powerOnConfig.CopyTo(config.AsSpan());

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Fabric.Pci;
 using Fabric.Vfio.Core.ConfigSpace;
 
@@ -29,12 +30,28 @@ internal sealed class FunctionReset
         observer?.ResetDone(outcome);
     }
 
-    /// <summary>The function's own reset. Errors: those of <see cref="IPciFunction.Reset"/>.</summary>
-    public static VfioResult Run(IPciFunction function, IResetObserver? observer)
+    /// <summary>The function's own reset, config space carried over. Errors: those of <see cref="Try"/>.</summary>
+    public static VfioResult Run(IPciFunction function, ImmutableArray<string> methods, IResetObserver? observer)
     {
         var reset = Prepare(function, observer);
-        var outcome = function.Reset();
+        var outcome = Try(function, methods);
         reset.Finish(outcome);
         return outcome;
+    }
+
+    /// <summary>
+    /// The first method that the function has; what that came to (IO-51). Errors: ENOTTY without a method, and those of
+    /// <see cref="IPciFunction.Reset"/>.
+    /// </summary>
+    public static VfioResult Try(IPciFunction function, ImmutableArray<string> methods)
+    {
+        foreach (var method in methods)
+        {
+            var outcome = function.Reset(method);
+            if (outcome.Error.Errno != Errno.ENOTTY)
+                return outcome;
+        }
+
+        return VfioResult.Fail(Errno.ENOTTY, "The function has no reset method, or all of them are turned off.");
     }
 }

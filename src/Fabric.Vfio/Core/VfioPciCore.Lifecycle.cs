@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Fabric.Pci;
 using Fabric.Vfio.Core.ConfigSpace;
 using Fabric.Vfio.Core.Interrupts;
@@ -39,7 +40,7 @@ public sealed partial class VfioPciCore
                 return VfioResult.Fail(Errno.EIO, "The device does not wake from D3.");
             function.ChangeCommand(clear: PciCommand.BusMaster);
             function.ChangeCommand(set: Decoders());
-            var reset = FunctionReset.Run(function, Driver.Resets);
+            var reset = FunctionReset.Run(function, ResetMethods, Driver.Resets);
             if (reset.Error.Errno == Errno.EAGAIN)
             {
                 StopDecoding();
@@ -143,7 +144,7 @@ public sealed partial class VfioPciCore
             ending.Regions.ReleaseBars();
             NeedsReset = true;
             function.WriteCommand(PciCommand.InterruptDisable);
-            if (ResetWorks && function.Reset().IsOk)
+            if (ResetWorks && FunctionReset.Try(function, ResetMethods).IsOk)
             {
                 NeedsReset = false;
                 power.Resync();
@@ -182,7 +183,7 @@ public sealed partial class VfioPciCore
         open.Gate.Lock();
         try
         {
-            return ResetHeld(open);
+            return ResetHeld(open, ResetMethods);
         }
         finally
         {
@@ -190,12 +191,43 @@ public sealed partial class VfioPciCore
         }
     }
 
+    /// <summary>
+    /// A reset that the host decides on, open or not (sysfs: reset), by one method or by the first of <see cref="ResetMethods"/>. Memory of an
+    /// open device is held as in RESET. Errors: ENOTTY no such method, EAGAIN under contention, EIO or ETIMEDOUT when it failed.
+    /// </summary>
+    public VfioResult ResetByHost(string? method = null)
+    {
+        ImmutableArray<string> methods = method is null ? ResetMethods : [method];
+        if (session is { } open)
+        {
+            open.Gate.Lock();
+            try
+            {
+                return ResetHeld(open, methods);
+            }
+            finally
+            {
+                open.Gate.Unlock();
+            }
+        }
+
+        ForceD0();
+        var reset = FunctionReset.Run(function, methods, Driver.Resets);
+        if (reset.IsOk)
+        {
+            NeedsReset = false;
+            power.Resync();
+        }
+
+        return reset;
+    }
+
     /// <summary>Memory is held; DMA buffers come back where memory can be used.</summary>
-    private VfioResult ResetHeld(Session open)
+    private VfioResult ResetHeld(Session open, ImmutableArray<string> methods)
     {
         ForceD0();
         open.DmaBufs.Revoke();
-        var reset = FunctionReset.Run(function, Driver.Resets);
+        var reset = FunctionReset.Run(function, methods, Driver.Resets);
         AfterReset(open, reset);
         return reset;
     }
@@ -400,7 +432,7 @@ public sealed partial class VfioPciCore
             if (core.session is not { } open)
                 return;
             open.Gate.Lock();
-            core.ResetHeld(open);
+            core.ResetHeld(open, core.ResetMethods);
             open.Gate.Unlock();
         }
     }

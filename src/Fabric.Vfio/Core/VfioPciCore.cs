@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Fabric.Pci;
 using Fabric.Pci.Recovery;
 
@@ -31,6 +32,7 @@ public sealed partial class VfioPciCore
         this.devices = devices;
         (Driver, Options) = (driver, options);
         bars = [.. function.Bars];
+        ResetMethods = [.. function.ResetMethods];
         var capabilities = RegisteredCapabilities.Of(function);
         power = new FunctionPower(function, capabilities.PowerManagement);
         runtime = new RuntimePower(function, power, new PowerEffects(this));
@@ -56,6 +58,9 @@ public sealed partial class VfioPciCore
 
     /// <summary>Opened in both phases, and not closed.</summary>
     public bool IsOpen => session is { IsFinished: true };
+
+    /// <summary>Those that are tried, in order (sysfs: reset_method); hardware's own order until <see cref="SetResetMethods"/>.</summary>
+    public ImmutableArray<string> ResetMethods { get; private set; }
 
     /// <summary>Whether the last function reset worked (LC-21); decides the RESET flag and IO-50.</summary>
     public bool ResetWorks { get; private set; }
@@ -189,6 +194,18 @@ public sealed partial class VfioPciCore
         power.Resync();
         ForceD0();
         AllowIdleSleep();
+    }
+
+    /// <summary>
+    /// A write to reset_method: only these, in this order; none turns resets off. Errors: EINVAL for a method that the function has not, or
+    /// the same one twice.
+    /// </summary>
+    public VfioResult SetResetMethods(ImmutableArray<string> methods)
+    {
+        if (methods.Except(function.ResetMethods).Any() || methods.Distinct().Count() != methods.Length)
+            return VfioResult.Fail(Errno.EINVAL, "Reset methods are those that the function has, each once.");
+        ResetMethods = methods;
+        return VfioResult.Ok;
     }
 
     private static VfioError NotOpen => new(Errno.EINVAL, "The device is not open; open it first.");

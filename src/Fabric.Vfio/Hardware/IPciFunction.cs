@@ -35,7 +35,7 @@ public interface IPciFunction
     /// <summary>Sizes of atomic operation that it and the whole path to its root port complete (IO-10).</summary>
     AtomicCompletion Atomics => AtomicCompletion.None;
 
-    /// <summary>Reset methods by their sysfs names, tried in this order (IO-51); empty where the function cannot be reset.</summary>
+    /// <summary>Reset methods by their sysfs names (<see cref="ResetMethod"/>), in hardware's order (IO-51); empty where the function cannot be reset.</summary>
     IReadOnlyList<string> ResetMethods { get; }
 
     IFunctionInterrupts Interrupts => NoInterrupts.Instance;
@@ -63,10 +63,11 @@ public interface IPciFunction
     VfioResult WriteRegion(int region, ulong offset, ReadOnlySpan<byte> source);
 
     /// <summary>
-    /// Function reset by the first method that works. Config space is after it as the method leaves it: the caller saves and restores (IO-51).
-    /// Errors: EAGAIN under contention, ENOTTY without a method, EIO when it failed.
+    /// Function reset by one of <see cref="ResetMethods"/>. Config space is after it as the method leaves it: the caller saves and restores
+    /// (IO-51). Errors: ENOTTY where the function has no such method, EAGAIN under contention, EIO when it failed, ETIMEDOUT when the
+    /// function did not come back from it.
     /// </summary>
-    VfioResult Reset();
+    VfioResult Reset(string method);
 
     /// <summary>Puts the function's DMA behind an address space, or (null) cuts it off.</summary>
     void ConnectDma(IDmaSpace? space);

@@ -323,7 +323,7 @@ public sealed class EngineTests : IDisposable
         bench.Start();
         bench.RunTicks(5);
 
-        Assert.True(bench.Function.Reset().IsOk);
+        Assert.True(bench.Function.Reset(ResetMethod.FunctionLevel).IsOk);
 
         Assert.Equal(powerOn, bench.SaveContext());
         Assert.Equal(bench.CountersAfter(0), bench.Counters());
@@ -336,7 +336,7 @@ public sealed class EngineTests : IDisposable
         bench.RunTicks(1);
         var command = new byte[2];
 
-        bench.Function.Reset();
+        bench.Function.Reset(ResetMethod.FunctionLevel);
         bench.RunTicks(10);
         bench.Function.ReadConfig(ConfigOffset.Command, command);
 
@@ -352,7 +352,7 @@ public sealed class EngineTests : IDisposable
         bench.Execute(AcceleratorCommand.SuspendInitiator);
         bench.Execute(AcceleratorCommand.SuspendResponder);
 
-        bench.Function.Reset();
+        bench.Function.Reset(ResetMethod.FunctionLevel);
 
         Assert.Equal(AcceleratorActivity.None, bench.Activity);
         Assert.Empty(bench.TakeStateLog());

@@ -131,7 +131,7 @@ public sealed class InspectionTests
 
         public VfioResult WriteRegion(int region, ulong offset, ReadOnlySpan<byte> source) => VfioResult.Ok;
 
-        public VfioResult Reset() => VfioResult.Ok;
+        public VfioResult Reset(string method) => VfioResult.Ok;
 
         public void ConnectDma(IDmaSpace? space)
         {

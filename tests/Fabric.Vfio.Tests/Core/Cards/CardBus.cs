@@ -49,7 +49,7 @@ internal sealed class CardBus : IPciBus
         return VfioResult.Ok;
     }
 
-    public void ReportErrorsTo(Action<AerRecord> sink)
+    public void ReportTo(Action<BusEvent> sink)
     {
     }
 

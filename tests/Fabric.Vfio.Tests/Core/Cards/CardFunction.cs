@@ -157,7 +157,7 @@ internal sealed class CardFunction : IPciFunction
         return VfioResult.Ok;
     }
 
-    public VfioResult Reset()
+    public VfioResult Reset(string method)
     {
         Calls.Add("reset");
         if (OnReset != Errno.None)

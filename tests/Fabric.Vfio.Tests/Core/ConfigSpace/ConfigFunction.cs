@@ -105,7 +105,7 @@ internal sealed class ConfigFunction(byte[] config) : IPciFunction, IFunctionInt
 
     public VfioResult WriteRegion(int region, ulong offset, ReadOnlySpan<byte> source) => VfioResult.Ok;
 
-    public VfioResult Reset() => VfioResult.Ok;
+    public VfioResult Reset(string method) => VfioResult.Ok;
 
     public void ConnectDma(IDmaSpace? space)
     {

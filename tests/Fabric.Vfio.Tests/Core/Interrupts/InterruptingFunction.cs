@@ -178,7 +178,7 @@ internal sealed class InterruptingFunction : IPciFunction, IFunctionInterrupts
 
     public VfioResult WriteRegion(int region, ulong offset, ReadOnlySpan<byte> source) => throw new NotSupportedException();
 
-    public VfioResult Reset() => throw new NotSupportedException();
+    public VfioResult Reset(string method) => throw new NotSupportedException();
 
     public void ConnectDma(IDmaSpace? space) => throw new NotSupportedException();
 

@@ -13,6 +13,7 @@ namespace Fabric.Devices;
 /// <summary>
 /// What a device understands: the kernel's entries as messages (contract §11.4). Sent to the front of a device's chain, its driver; what a
 /// driver does not handle falls through to the core. Every request gets one <see cref="DeviceReply"/>: its own, or <see cref="DeviceFailed"/>.
+/// Of every request: EIO from a device that is out of service, hangs or failed at it; ENODEV from one that is being taken away.
 /// </summary>
 public abstract record DeviceRequest : INoSerializationVerificationNeeded;
 
@@ -20,7 +21,13 @@ public abstract record DeviceRequest : INoSerializationVerificationNeeded;
 public abstract record DeviceReply : INoSerializationVerificationNeeded;
 
 /// <summary>The request was refused or failed: a Linux errno and a sentence saying what to do.</summary>
-public sealed record DeviceFailed(VfioError Error) : DeviceReply;
+public sealed record DeviceFailed(VfioError Error) : DeviceReply
+{
+    public DeviceFailed(Errno errno, string sentence)
+        : this(new VfioError(errno, sentence))
+    {
+    }
+}
 
 /// <summary>The request was carried out and has nothing to tell.</summary>
 public sealed record DeviceDone : DeviceReply
@@ -34,22 +41,28 @@ public readonly record struct SessionId(long Value)
     public override string ToString() => $"session {Value}";
 }
 
-// ---- Opening and closing -------------------------------------------------------------------------------------------------------------
+// ---- Opening and closing (kernel: open_device, close_device) -------------------------------------------------------------------------
 
-/// <summary>Opens the device for one holder (LC-20). The holder is watched: when it dies, the session closes. Errors: EBUSY, EAGAIN.</summary>
+/// <summary>
+/// Opens the device for one holder: by its cdev, or with a group session as GET_DEVICE_FD does, and then more than once (LC-12). The first
+/// open resets the function (LC-20). The holder is watched: when it dies, the session closes. Errors: EBUSY held already, or group and cdev
+/// exclude each other (LC-13); EACCES, EINVAL of the VF token (contract §1.5); EAGAIN under contention (LC-21); ENODEV; EIO.
+/// </summary>
 /// <param name="Holder">Who it is, for people.</param>
-/// <param name="Consumer">Whose life the session has.</param>
-public sealed record OpenDevice(string Holder, IActorRef Consumer) : DeviceRequest;
+/// <param name="Consumer">Whose life the session has; sessions of one consumer are one owner's in a hot reset (LC-54).</param>
+/// <param name="Token">A VF token; null leaves it to the host, which has those of its PFs.</param>
+/// <param name="Group">The open group that the device is opened by; null for its cdev.</param>
+public sealed record OpenDevice(string Holder, IActorRef Consumer, Guid? Token = null, GroupSessionId? Group = null) : DeviceRequest;
 
 public sealed record DeviceOpened(SessionId Session) : DeviceReply;
 
 /// <summary>A request on an open device. A session that is closed gets ENODEV and touches nothing.</summary>
 public abstract record SessionRequest(SessionId Session) : DeviceRequest;
 
-/// <summary>Last close (LC-30): DMA is cut off, the function is reset.</summary>
+/// <summary>Closes a session. The last close (LC-30) cuts off DMA and resets the function.</summary>
 public sealed record CloseDevice(SessionId Session) : SessionRequest(Session);
 
-// ---- The uAPI ------------------------------------------------------------------------------------------------------------------------
+// ---- The uAPI (kernel: ioctl, get_region_info_caps, device_feature) ------------------------------------------------------------------
 
 /// <summary>GET_INFO (IO-10).</summary>
 public sealed record GetDeviceInfo(SessionId Session) : SessionRequest(Session);
@@ -66,11 +79,58 @@ public sealed record GetIrqInfo(SessionId Session, int Index) : SessionRequest(S
 
 public sealed record IrqInfoRead(IrqInfo Info) : DeviceReply;
 
-/// <summary>SET_IRQS with a trigger (IO-40), or null to clear it. Errors: EINVAL.</summary>
+/// <summary>SET_IRQS (contract §2.5). Errors: those of the matrix.</summary>
+public sealed record SetDeviceIrqs(SessionId Session, SetIrqs Request) : SessionRequest(Session);
+
+/// <param name="Available">0 where it was done; else nothing was done, because only so many vectors are to be had .</param>
+public sealed record DeviceIrqsSet(int Available) : DeviceReply;
+
+/// <summary>SET_IRQS of one vector with a trigger (IO-40), or null to clear it. Errors: EINVAL.</summary>
 public sealed record SetTrigger(SessionId Session, IrqIndex Index, IEventTarget? Target) : SessionRequest(Session);
 
 /// <summary>RESET (IO-50). Errors: EINVAL, EAGAIN.</summary>
 public sealed record ResetDevice(SessionId Session) : SessionRequest(Session);
+
+/// <summary>GET_PCI_HOT_RESET_INFO (IO-60, IO-61). Errors: ENODEV, EPERM, EAGAIN.</summary>
+public sealed record GetHotResetInfo(SessionId Session) : SessionRequest(Session);
+
+public sealed record HotResetInfoRead(HotResetInfo Info) : DeviceReply;
+
+/// <summary>
+/// PCI_HOT_RESET of slot or bus: the caller shows that every function in it is its own, by the groups it has open, or (none, by cdev) because
+/// it holds them (LC-51, LC-52, LC-54, IO-62). Errors: EINVAL, ENODEV, EBUSY, EAGAIN, EIO.
+/// </summary>
+public sealed record HotResetDevice(SessionId Session, ImmutableArray<GroupSessionId> Groups) : SessionRequest(Session);
+
+/// <summary>IOEVENTFD (IO-70): a BAR write that an event makes from now on, or (null) not any more. Errors: EINVAL, ENODEV, EEXIST, ENOSPC.</summary>
+public sealed record SetIoEventFd(SessionId Session, IoEvent Write, IEventSource? Source) : SessionRequest(Session);
+
+/// <summary>An ioctl that the uAPI does not have: a driver's own. Errors: ENOTTY where no driver takes it (IO-2).</summary>
+public sealed record DeviceIoctl(SessionId Session, uint Number, ReadOnlyMemory<byte> Argument) : SessionRequest(Session);
+
+/// <param name="Value">What ioctl(2) returns, 0 or above.</param>
+public sealed record DeviceIoctlDone(int Value, ReadOnlyMemory<byte> Argument) : DeviceReply;
+
+/// <summary>FEATURE with PROBE (IO-80). Errors: ENOTTY, EINVAL, EOPNOTSUPP (IO-90).</summary>
+public sealed record FindFeature(SessionId Session, CoreFeature Feature) : SessionRequest(Session);
+
+public sealed record FeatureFound(FeatureOperations Operations) : DeviceReply;
+
+/// <summary>Feature PCI_VF_TOKEN (LC-40). Errors: ENOTTY.</summary>
+public sealed record SetVfToken(SessionId Session, Guid Token) : SessionRequest(Session);
+
+/// <summary>Features LOW_POWER_ENTRY and, with a wake target, LOW_POWER_ENTRY_WITH_WAKEUP (LC-60, LC-62). Errors: EINVAL.</summary>
+public sealed record EnterLowPower(SessionId Session, IEventTarget? Wake) : SessionRequest(Session);
+
+/// <summary>Feature LOW_POWER_EXIT (LC-62).</summary>
+public sealed record ExitLowPower(SessionId Session) : SessionRequest(Session);
+
+/// <summary>Feature DMA_BUF (IO-90). Errors: EOPNOTSUPP, EINVAL, ENODEV, EOVERFLOW.</summary>
+public sealed record GetDmaBuf(SessionId Session, int Region, ImmutableArray<DmaBufRange> Ranges) : SessionRequest(Session);
+
+public sealed record DmaBufGot(DmaBuf Buffer) : DeviceReply;
+
+// ---- Regions and DMA (kernel: read, write, mmap) -------------------------------------------------------------------------------------
 
 /// <summary>read(2): up to <paramref name="Length"/> bytes, at most <see cref="DeviceLimits.MaxTransfer"/>. Errors: EINVAL, EFAULT, EIO.</summary>
 public sealed record ReadRegion(SessionId Session, int Region, ulong Offset, int Length) : SessionRequest(Session);
@@ -128,20 +188,40 @@ public sealed record ReportDmaLogging(SessionId Session) : SessionRequest(Sessio
 
 public sealed record DmaLoggingReported(DirtyBitmap Dirty) : DeviceReply;
 
-// ---- Errors (contract §4.3): broadcast by recovery, answered with a vote -------------------------------------------------------------
+// ---- Errors (kernel: err_handler; contract §4.3): broadcast by recovery, answered with a vote ----------------------------------------
 
 /// <summary>A callback of the recovery machine. Answered with <see cref="RecoveryVoted"/>.</summary>
 public abstract record RecoveryCallback : DeviceRequest;
 
-public sealed record ErrorDetected(ChannelState State) : RecoveryCallback;
+/// <summary>error_detected.</summary>
+/// <param name="Record">What was reported: severity, status and header log (DM-1).</param>
+public sealed record ErrorDetected(ChannelState State, AerRecord Record) : RecoveryCallback;
 
+/// <summary>mmio_enabled.</summary>
 public sealed record MmioEnabled : RecoveryCallback;
 
+/// <summary>slot_reset.</summary>
 public sealed record SlotReset : RecoveryCallback;
 
+/// <summary>resume.</summary>
 public sealed record ResumeOperation : RecoveryCallback;
 
-public sealed record RecoveryVoted(RecoveryVote Vote) : DeviceReply;
+/// <param name="Handler">A consumer that votes too (<see cref="HandleErrors"/>): it is asked next, and its vote counts where it gives one.</param>
+public sealed record RecoveryVoted(RecoveryVote Vote, IActorRef? Handler = null) : DeviceReply;
+
+/// <summary>
+/// Beyond the kernel (DM-1): the holder takes part in recovery. Every <see cref="RecoveryCallback"/> is sent to the handler, who answers with
+/// <see cref="RecoveryVoted"/>; NEED_RESET brings slot_reset and resume. One that does not answer leaves the vote to the core. Null ends it.
+/// </summary>
+public sealed record HandleErrors(SessionId Session, IActorRef? Handler) : SessionRequest(Session);
+
+// ---- Told to a device, not answered --------------------------------------------------------------------------------------------------
+
+/// <summary>
+/// reset_done, told to the driver (IO-51), before the answer to what set it off: the function was reset and the driver had not asked for it. Whatever migration was under way is over
+/// (MG-34). Nothing was reset where the outcome is an error.
+/// </summary>
+public sealed record FunctionWasReset(VfioResult Outcome) : INoSerializationVerificationNeeded;
 
 /// <summary>Bounds of what one message may ask for.</summary>
 public static class DeviceLimits
@@ -150,97 +230,21 @@ public static class DeviceLimits
     public const int MaxTransfer = 1 << 20;
 }
 
-// ---- Inside a device: driver, core and their supervisor ------------------------------------------------------------------------------
+// ---- Groups --------------------------------------------------------------------------------------------------------------------------
 
-/// <summary>A driver's own request to the core, answered to the driver with <see cref="CoreReplied"/> of the same number.</summary>
-public sealed record CoreCall(long Number, DeviceRequest Request) : INoSerializationVerificationNeeded;
-
-public sealed record CoreReplied(long Number, DeviceReply Reply) : INoSerializationVerificationNeeded;
-
-/// <summary>What happened to a device, for its history; driver and core tell it to their supervisor.</summary>
-public abstract record DeviceFact : INoSerializationVerificationNeeded;
-
-public sealed record SessionOpened(string Holder) : DeviceFact;
-
-/// <summary>Also told to the driver.</summary>
-public sealed record SessionClosed(SessionId Session, string Holder, string Why) : DeviceFact;
-
-public sealed record FunctionReset(bool Worked, string Why) : DeviceFact;
-
-public sealed record MigrationStateChanged(MigrationState State) : DeviceFact;
-
-public sealed record ErrorReported(AerSeverity Severity, uint Status) : DeviceFact;
-
-public sealed record RecoveryStarted(AerSeverity Severity) : DeviceFact;
-
-public sealed record RecoveryEnded(bool Recovered) : DeviceFact;
-
-// ---- The host ------------------------------------------------------------------------------------------------------------------------
-
-/// <summary>Asks the host for its devices. Answered with <see cref="DeviceList"/>.</summary>
-public sealed record ListDevices : INoSerializationVerificationNeeded
+/// <summary>An open IOMMU group file.</summary>
+public readonly record struct GroupSessionId(int Group, long Value)
 {
-    public static ListDevices Instance { get; } = new();
+    public override string ToString() => $"session {Value} of IOMMU group {Group}";
 }
 
-public sealed record DeviceList(ImmutableArray<DeviceStatus> Devices) : INoSerializationVerificationNeeded;
+/// <summary>
+/// Opens an IOMMU group, asked of the host: devices are then opened by it (<see cref="OpenDevice"/>). Answered with <see cref="GroupOpened"/>.
+/// Errors: ENODEV no device of this host is in it; EBUSY open already, or a device of it is open by its cdev (LC-13).
+/// </summary>
+public sealed record OpenGroup(int Group, string Holder, IActorRef Consumer) : DeviceRequest;
 
-/// <summary>Asks the host for the address of a device's chain. Answered with <see cref="DeviceFound"/> or <see cref="DeviceFailed"/> (ENODEV).</summary>
-public sealed record FindDevice(PciAddress Address) : INoSerializationVerificationNeeded;
+public sealed record GroupOpened(GroupSessionId Session) : DeviceReply;
 
-public sealed record DeviceFound(IActorRef Front, DeviceStatus Status) : INoSerializationVerificationNeeded;
-
-/// <summary>Makes an emulated function fail. Answered with <see cref="RecoveryReport"/> or <see cref="DeviceFailed"/>.</summary>
-public sealed record InjectAer(PciAddress Address, AerSeverity Severity) : INoSerializationVerificationNeeded;
-
-/// <param name="Recovered">Null for a correctable error: there was nothing to recover.</param>
-/// <param name="Steps">What the recovery machine did, in order.</param>
-public sealed record RecoveryReport(PciAddress Source, AerSeverity Severity, bool? Recovered, TimeSpan Took, ImmutableArray<string> Steps)
-    : INoSerializationVerificationNeeded;
-
-public enum DeviceState
-{
-    Closed,
-    Open,
-    Recovering,
-
-    /// <summary>Past its restart budget, or not recovered: out of service until the daemon starts again.</summary>
-    Quarantined,
-
-    /// <summary>Known from sysfs, not handed out.</summary>
-    Inventory,
-}
-
-public enum DeviceHealth
-{
-    Healthy,
-    Unhealthy,
-    Unknown,
-}
-
-/// <summary>One entry of a device's history.</summary>
-public sealed record DeviceHistoryEntry(DateTimeOffset Time, string Kind, string Message);
-
-/// <summary>A device as its host sees it.</summary>
-/// <param name="Model">What claims ask for; null where nobody can claim it.</param>
-/// <param name="Physical">A real function of this machine, from sysfs.</param>
-/// <param name="StateBytes">Bytes of device state that a migration moves.</param>
-/// <param name="History">The last entries, newest last.</param>
-public sealed record DeviceStatus(
-    PciAddress Address,
-    PciIds Ids,
-    string? Model,
-    bool Physical,
-    string? Driver,
-    DeviceState State,
-    DeviceHealth Health,
-    MigrationState? Migration,
-    string? Holder,
-    long? StateBytes,
-    int? IommuGroup,
-    PciAddress? PhysicalFunction,
-    ImmutableArray<string> ResetMethods,
-    ImmutableArray<DeviceHistoryEntry> History);
-
-/// <summary>A device's status changed; published on the host's event stream.</summary>
-public sealed record DeviceStatusChanged(DeviceStatus Status) : INoSerializationVerificationNeeded;
+/// <summary>Asked of the host. Errors: ENODEV not open; EBUSY while devices are open by it.</summary>
+public sealed record CloseGroup(GroupSessionId Session) : DeviceRequest;

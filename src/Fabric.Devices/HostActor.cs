@@ -2,9 +2,12 @@ using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Event;
 using Fabric.Devices.Drivers;
+using Fabric.Devices.Hardware;
+using Fabric.Devices.History;
 using Fabric.Devices.Recovery;
 using Fabric.Pci;
 using Fabric.Vfio;
+using Fabric.Vfio.Core;
 using Fabric.Vfio.Migration;
 
 namespace Fabric.Devices;
@@ -13,85 +16,207 @@ namespace Fabric.Devices;
 /// <param name="Inventory">Functions that are shown and not handed out.</param>
 /// <param name="StateBytesOf">Bytes of device state of a claimable function; null where it has none.</param>
 public sealed record HostOptions(
-    IPciBus Bus, DriverCatalog Drivers, ImmutableArray<DeviceStatus> Inventory, Func<IPciFunction, long?> StateBytesOf, TimeProvider Time);
+    IPciBus Bus, DriverCatalog Drivers, ImmutableArray<DeviceStatus> Inventory, Func<IPciFunction, long?> StateBytesOf, TimeProvider Time)
+{
+    public DeviceOptions Devices { get; init; } = DeviceOptions.Default;
+
+    /// <summary>Keeps histories and standings; null for a host that forgets them when it ends.</summary>
+    public Props? History { get; init; }
+}
 
 /// <summary>
-/// One per node, <c>/user/host</c>: probes the functions of its machine, one supervisor each, knows their addresses, and takes the errors that
-/// the bus reports to recovery. It is local and knows of no cluster: devices run whether or not anybody coordinates them.
+/// One per node, <c>/user/host</c>: probes the functions of its machine, one supervisor each, knows their addresses, and takes what happens on
+/// the bus to those it concerns. It is local and knows of no cluster: devices run whether or not anybody coordinates them.
 /// </summary>
-public sealed class HostActor : UntypedActor
+public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWithTimers
 {
-    /// <summary>As many as the kernel's AER queue holds.</summary>
-    private const int MaxWaitingErrors = 128;
+    private static readonly TimeSpan SettlingTime = TimeSpan.FromSeconds(3);
 
     private readonly HostOptions options;
     private readonly SortedDictionary<PciAddress, DeviceStatus> statuses = [];
-    private readonly Dictionary<PciAddress, IActorRef> supervisors = [];
-    private readonly Dictionary<PciAddress, Queue<IActorRef>> injectors = [];
-
-    /// <summary>The recoveries that run, and the functions that take part in each.</summary>
-    private readonly Dictionary<IActorRef, ImmutableArray<RecoveryMember>> recoveries = [];
-
-    private readonly List<AerRecord> waitingErrors = [];
+    private readonly Dictionary<PciAddress, Supervised> supervised = [];
+    private readonly Dictionary<string, IActorRef> sets = [];
+    private readonly Dictionary<int, IActorRef> groups = [];
+    private readonly Queue<IPciFunction> toProbe = new();
+    private readonly HashSet<PciAddress> probing = [];
+    private readonly HardwareWatch watch;
+    private readonly ErrorFold fold;
+    private ImmutableDictionary<PciAddress, DeviceStanding> standings = ImmutableDictionary<PciAddress, DeviceStanding>.Empty;
+    private HostContext context = null!;
+    private bool started;
+    private bool settled;
 
     public HostActor(HostOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
         this.options = options;
+        var self = Self;
+        fold = new ErrorFold(source => self.Tell(new ErrorsArrived(source)));
+        watch = new HardwareWatch(options.Devices.CallDeadline);
         foreach (var status in options.Inventory)
             statuses[status.Address] = status;
     }
+
+    private sealed record Supervised(IPciFunction Function, IActorRef Supervisor);
+
+    private sealed record ErrorsArrived(PciAddress Source);
+
+    private sealed record CheckCalls
+    {
+        public static CheckCalls Instance { get; } = new();
+    }
+
+    private sealed record Settled
+    {
+        public static Settled Instance { get; } = new();
+    }
+
+    private sealed record RemovedFromBus(PciAddress Address, VfioResult Outcome);
+
+    public IStash Stash { get; set; } = null!;
+
+    public ITimerScheduler Timers { get; set; } = null!;
 
     public static Props Props(HostOptions options) => Akka.Actor.Props.Create(() => new HostActor(options));
 
     protected override void PreStart()
     {
-        foreach (var function in options.Bus.Functions)
-        {
-            var driver = options.Drivers.For(function.Ids);
-            var status = Describe(function, driver);
-            statuses[function.Address] = status;
-            supervisors[function.Address] = Context.ActorOf(
-                DeviceSupervisor.Props(function, driver, status, options.Time), $"device-{function.Address}");
-        }
-
-        var self = Self;
-        options.Bus.ReportTo(happened => self.Tell(happened));
+        var history = Context.ActorOf(options.History ?? ForgetfulHistory.Props(), "history");
+        context = new HostContext(
+            new VfioPciDevices(options.Bus, callersTakeTurns: true), options.Devices, new LaneThreads(), options.Time, Self, history);
+        history.Tell(ReadStandings.Instance);
+        Timers.StartPeriodicTimer(CheckCalls.Instance, CheckCalls.Instance, options.Devices.CallDeadline / 2);
     }
 
     protected override void OnReceive(object message)
     {
         switch (message)
         {
-            case ListDevices:
-                Sender.Tell(new DeviceList([.. statuses.Values]));
+            case StandingsRead read:
+                standings = read.Standings;
+                Start();
                 break;
-            case FindDevice find when supervisors.TryGetValue(find.Address, out var supervisor):
-                supervisor.Forward(find);
+            case not CheckCalls when !started:
+                Stash.Stash();
                 break;
-            case FindDevice find:
-                Sender.Tell(new DeviceFailed(new VfioError(Errno.ENODEV, $"This host has no device {find.Address} to hand out; list its devices.")));
+            case ListDevices when !settled:
+                Stash.Stash();
+                break;
+            case Settled:
+                Settle();
+                break;
+            case HostRequest request:
+                Obey(request);
+                break;
+            case OpenGroup or CloseGroup or AdmitToGroup or LeaveGroup:
+                ToGroup(message);
                 break;
             case DeviceStatusChanged changed:
-                statuses[changed.Status.Address] = changed.Status;
-                Context.System.EventStream.Publish(changed);
+                OnStatus(changed);
                 break;
-            case InjectAer inject:
-                Inject(inject);
+            case DeviceNoted noted:
+                Context.System.EventStream.Publish(noted);
                 break;
-            case AerReported reported:
-                Recover(reported.Record);
+            case BusEvent happened:
+                OnBus(happened);
+                break;
+            case ErrorsArrived arrived:
+                OnErrors(arrived.Source);
                 break;
             case RecoveryReport report:
-                AnswerInjector(report);
+                AnswerInjectors(report);
                 break;
-            case Terminated gone when recoveries.Remove(gone.ActorRef):
-                RecoverWaiting();
+            case DeviceReleased released:
+                OnReleased(released);
+                break;
+            case RemovedFromBus removed:
+                OnRemoved(removed);
+                break;
+            case WatchCalls or UnwatchCalls or CheckCalls:
+                watch.On(message);
+                break;
+            case ErrorsDue due:
+                OnErrorsDue(due);
+                break;
+            case Terminated gone:
+                OnTerminated(gone.ActorRef);
                 break;
             default:
                 Unhandled(message);
                 break;
         }
+    }
+
+    private void Start()
+    {
+        started = true;
+        var self = Self;
+        options.Bus.ReportTo(happened =>
+        {
+            if (happened is AerReported reported)
+                fold.Add(reported.Record);
+            else
+                self.Tell(happened);
+        });
+        foreach (var function in options.Bus.Functions)
+            Add(function);
+        Timers.StartSingleTimer(Settled.Instance, Settled.Instance, SettlingTime);
+        SettleWhenProbed();
+        Stash.UnstashAll();
+    }
+
+    /// <summary>Who lists devices at the start waits until they are probed, but not for one that hangs.</summary>
+    private void SettleWhenProbed()
+    {
+        if (started && probing.Count == 0 && toProbe.Count == 0)
+            Settle();
+    }
+
+    private void Settle()
+    {
+        if (settled)
+            return;
+        settled = true;
+        Timers.Cancel(Settled.Instance);
+        Stash.UnstashAll();
+    }
+
+    // ---- Devices come ----------------------------------------------------------------------------------------------------------------
+
+    private void Add(IPciFunction function)
+    {
+        if (supervised.ContainsKey(function.Address) || toProbe.Any(waiting => waiting.Address == function.Address))
+            return;
+        statuses[function.Address] = Describe(function, options.Drivers.For(function.Ids));
+        toProbe.Enqueue(function);
+        ProbeNext();
+    }
+
+    /// <summary>So many at a time: a host of thousands does not probe them all at once.</summary>
+    private void ProbeNext()
+    {
+        while (probing.Count < options.Devices.ConcurrentProbes && toProbe.TryDequeue(out var function))
+        {
+            var address = function.Address;
+            var standing = standings.GetValueOrDefault(address, DeviceStanding.None);
+            // Sessions of an earlier device here, or of an earlier life of this process, must not match.
+            var firstSession = options.Time.GetUtcNow().ToUnixTimeMilliseconds() << 20;
+            var device = new SupervisedDevice(function, options.Drivers.For(function.Ids), statuses[address], SetOf(function), standing, firstSession);
+            var supervisor = Context.ActorOf(DeviceSupervisor.Props(device, context), $"device-{address}");
+            Context.Watch(supervisor);
+            supervised[address] = new Supervised(function, supervisor);
+            probing.Add(address);
+        }
+    }
+
+    private IActorRef SetOf(IPciFunction function)
+    {
+        if (options.Bus.HotResetScopeOf(function.Address) is not { Affected.Length: > 1 } scope)
+            return ActorRefs.Nobody;
+        var key = $"{scope.Kind}-{scope.Affected[0]}";
+        if (!sets.TryGetValue(key, out var set))
+            sets[key] = set = Context.ActorOf(DeviceSetActor.Props(options.Devices), $"set-{key}");
+        return set;
     }
 
     private DeviceStatus Describe(IPciFunction function, DriverRegistration? driver) => new(
@@ -100,83 +225,136 @@ public sealed class HostActor : UntypedActor
         driver?.Model,
         Physical: false,
         driver?.Name,
-        DeviceState.Closed,
-        DeviceHealth.Healthy,
+        DeviceState.Probing,
+        DeviceHealth.Unknown,
         driver is null ? null : MigrationState.Running,
         Holder: null,
         options.StateBytesOf(function),
-        IommuGroup: null,
-        PhysicalFunction: function.PhysicalFunction,
-        [.. function.ResetMethods],
-        History: []);
+        function.IommuGroup,
+        function.PhysicalFunction,
+        [.. function.ResetMethods]);
 
-    private void Inject(InjectAer inject)
+    private void OnStatus(DeviceStatusChanged changed)
     {
-        if (options.Bus is not IFaultInjection faults)
-        {
-            Sender.Tell(new DeviceFailed(new VfioError(Errno.EOPNOTSUPP, "Errors can be injected into emulated functions only.")));
+        var address = changed.Status.Address;
+        if (!supervised.ContainsKey(address))
             return;
-        }
-
-        // The report comes back by way of the bus, as a real error would: remember who waits for it.
-        injectors.TryAdd(inject.Address, new Queue<IActorRef>());
-        injectors[inject.Address].Enqueue(Sender);
-        var injected = faults.InjectAer(inject.Address, inject.Severity);
-        if (injected.IsOk)
-            return;
-        injectors.Remove(inject.Address);
-        Sender.Tell(new DeviceFailed(injected.Error));
+        statuses[address] = changed.Status;
+        Context.System.EventStream.Publish(changed);
+        if (changed.Status.State != DeviceState.Probing && probing.Remove(address))
+            ProbeNext();
+        SettleWhenProbed();
+        if (changed.Status.PhysicalFunction is { } physical && sriov.TryGetValue(physical, out var change))
+            change.Tell(changed);
     }
 
-    private void Recover(AerRecord record)
+    // ---- Devices go ------------------------------------------------------------------------------------------------------------------
+
+    /// <summary>Let go by its driver; off the bus, unless it is off it already.</summary>
+    private void OnReleased(DeviceReleased released)
     {
-        if (!supervisors.TryGetValue(record.Source, out var source))
+        if (!supervised.TryGetValue(released.Address, out var device))
+            return;
+        if (released.Pulled || IsRemovedBySriov(device.Function))
         {
-            Context.GetLogger().Warning("An error was reported for {0}, which is not a device of this host", record.Source);
+            Forget(released.Address, released.Pulled ? "it was pulled out" : "its VF was removed");
             return;
         }
 
-        source.Tell(new ErrorReported(record.Severity, record.Status));
-        if (record.Severity == AerSeverity.Correctable)
+        var (self, bus, address) = (Self, options.Bus, released.Address);
+        context.Threads.Run(() =>
         {
-            Self.Tell(new RecoveryReport(record.Source, record.Severity, Recovered: null, TimeSpan.Zero, ["corrected by hardware: counted, nothing to recover"]));
-            return;
-        }
+            VfioResult outcome;
+            try
+            {
+                outcome = bus.Remove(address);
+            }
+            catch (Exception cause)
+            {
+                outcome = VfioResult.Fail(Errno.EIO, $"The bus failed: {cause.Message}");
+            }
 
-        if (waitingErrors.Count == MaxWaitingErrors)
-        {
-            Context.GetLogger().Error("An error of {0} is dropped: {1} others wait for recovery already", record.Source, MaxWaitingErrors);
-            Self.Tell(new RecoveryReport(record.Source, record.Severity, Recovered: false, TimeSpan.Zero, ["dropped: too many errors wait for recovery"]));
-            return;
-        }
-
-        waitingErrors.Add(record);
-        RecoverWaiting();
+            self.Tell(new RemovedFromBus(address, outcome));
+        });
     }
 
-    /// <summary>Starts the recoveries that can: those of which no function takes part in another one. Errors under one port go one after the other.</summary>
-    private void RecoverWaiting()
+    private void OnRemoved(RemovedFromBus removed)
     {
-        foreach (var record in waitingErrors.ToArray())
+        if (!removed.Outcome.IsOk)
+            Context.GetLogger().Warning("{0} was let go, but stays on the bus: {1}", removed.Address, removed.Outcome.Error);
+        Forget(removed.Address, "it was removed");
+    }
+
+    private void Forget(PciAddress address, string why)
+    {
+        if (!supervised.Remove(address, out var gone))
+            return;
+        Context.Unwatch(gone.Supervisor);
+        Context.Stop(gone.Supervisor);
+        statuses.Remove(address);
+        if (probing.Remove(address))
+            ProbeNext();
+        Context.System.EventStream.Publish(new DeviceGone(address, why));
+        if (removals.Remove(address, out var waiting))
         {
-            var scope = options.Bus.RecoveryScope(record.Source)
-                .Where(supervisors.ContainsKey)
-                .Select(address => new RecoveryMember(address, supervisors[address]))
-                .ToImmutableArray();
-            if (recoveries.Values.Any(running => running.Intersect(scope).Any()))
-                continue;
-            waitingErrors.Remove(record);
-            recoveries[Context.Watch(Context.ActorOf(RecoveryActor.Props(record, scope, options.Bus, options.Time)))] = scope;
+            foreach (var requester in waiting)
+                requester.Tell(HostDone.Instance);
+        }
+
+        if (gone.Function.PhysicalFunction is { } physical && sriov.TryGetValue(physical, out var change))
+            change.Tell(new DeviceGone(address, why));
+        // It may have come back while it was on its way out.
+        if (options.Bus.Functions.FirstOrDefault(function => function.Address == address) is { } back && !ReferenceEquals(back, gone.Function))
+            Add(back);
+    }
+
+    // ---- The bus ---------------------------------------------------------------------------------------------------------------------
+
+    private void OnBus(BusEvent happened)
+    {
+        switch (happened)
+        {
+            case FunctionAppeared appeared:
+                Add(appeared.Function);
+                break;
+            case FunctionVanished vanished when supervised.TryGetValue(vanished.Address, out var device):
+                device.Supervisor.Tell(FunctionGone.Instance);
+                break;
+            case RemovalRequested asked when supervised.TryGetValue(asked.Address, out var device):
+                device.Supervisor.Tell(new RemoveDevice(asked.Address, "the slot's attention button"));
+                break;
         }
     }
 
-    private void AnswerInjector(RecoveryReport report)
+    private void ToGroup(object message)
     {
-        if (injectors.TryGetValue(report.Source, out var waiting) && waiting.TryDequeue(out var injector))
+        var number = message switch
         {
-            injector.Tell(report);
-            if (waiting.Count == 0)
-                injectors.Remove(report.Source);
+            OpenGroup open => open.Group,
+            CloseGroup close => close.Session.Group,
+            AdmitToGroup admit => admit.Group,
+            LeaveGroup leave => leave.Group,
+            _ => -1,
+        };
+        if (!groups.TryGetValue(number, out var group))
+        {
+            if (supervised.Values.All(device => device.Function.IommuGroup != number))
+            {
+                Sender.Tell(new DeviceFailed(Errno.ENODEV, $"No device of this host is in IOMMU group {number}; list its devices."));
+                return;
+            }
+
+            groups[number] = group = Context.ActorOf(IommuGroupActor.Props(number), $"iommu-group-{number}");
         }
+
+        group.Forward(message);
+    }
+
+    private void OnTerminated(IActorRef gone)
+    {
+        if (recoveries.Remove(gone))
+            RecoverWaiting();
+        else if (sriov.FirstOrDefault(entry => entry.Value.Equals(gone)) is { Value: not null } change)
+            sriov.Remove(change.Key);
     }
 }

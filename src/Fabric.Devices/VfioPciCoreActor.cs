@@ -1,44 +1,159 @@
+using System.Collections.Concurrent;
 using Akka.Actor;
+using Fabric.Devices.Hardware;
+using Fabric.Pci;
 using Fabric.Pci.Recovery;
 using Fabric.Vfio;
 using Fabric.Vfio.Core;
+using Fabric.Vfio.Core.Inspection;
 
 namespace Fabric.Devices;
 
-/// <summary>The vfio-pci core of one function behind a mailbox: sessions, their holders' lives, and replies. The machine itself is <see cref="VfioPciCore"/>.</summary>
-public sealed class VfioPciCoreActor : UntypedActor
-{
-    private readonly VfioPciCore core;
-    private Session? session;
-    private long lastSession;
-    private (IActorRef Requester, Func<DeviceReply, object> Envelope, Exception Cause)? failed;
+/// <summary>What a core's mailbox is made with.</summary>
+/// <param name="Devices">The host's registered functions; the mailboxes of a set take turns at what they share in it.</param>
+/// <param name="Slot">What outlives a restart of the mailbox.</param>
+/// <param name="Host">Groups, and who watches calls; Nobody where a core is by itself.</param>
+/// <param name="Set">The device set; Nobody where the function is one by itself.</param>
+public sealed record CoreContext(
+    IPciFunction Function, VfioPciDevices Devices, string Driver, DeviceOptions Options, LaneThreads Threads, TimeProvider Time, CoreSlot Slot, IActorRef Host,
+    IActorRef Set);
 
-    public VfioPciCoreActor(IPciFunction function, long firstSession)
+/// <summary>Handed from one incarnation of a core's mailbox to the next. Only the mailbox touches it, and its lane while that has a call.</summary>
+/// <param name="firstSession">Sessions are numbered on from here.</param>
+public sealed class CoreSlot(long firstSession)
+{
+    public VfioPciCore? Core { get; set; }
+
+    public long LastSession { get; set; } = firstSession;
+}
+
+/// <summary>
+/// The vfio-pci core of one function behind a mailbox: sessions, their holders' lives, and replies. The machine itself is
+/// <see cref="VfioPciCore"/>. Requests that take long run on the device's lane; what comes meanwhile waits, or gets EAGAIN where the kernel
+/// would only try the lock. A call that does not come back leaves the mailbox alive and the device hung.
+/// </summary>
+public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
+{
+    private readonly CoreContext context;
+    private readonly HardwareLane lane;
+    private readonly IActorRef self;
+    private readonly IActorRef supervisor;
+    private readonly ResetNotices notices = new();
+    private IActorRef driver = ActorRefs.Nobody;
+    private readonly List<OpenSession> sessions = [];
+    private Phase phase;
+    private VfioError standing;
+    private Work? work;
+    private Departure? departure;
+    private CallWatch? watch;
+    private (Asker Asker, Exception Cause)? failed;
+    private bool restarting;
+
+    public VfioPciCoreActor(CoreContext context)
     {
-        core = VfioPciCore.Register(function).Value;
-        lastSession = firstSession;
+        this.context = context;
+        (self, supervisor) = (Self, Context.Parent);
+        lane = new HardwareLane(context.Threads, context.Time);
     }
 
-    private sealed record Session(SessionId Id, string Holder, IActorRef Consumer);
+    private enum Phase
+    {
+        Ready,
 
-    /// <param name="firstSession">Sessions are numbered on from here, so that a core that was started anew never gives an old number again.</param>
-    public static Props Props(IPciFunction function, long firstSession) =>
-        Akka.Actor.Props.Create(() => new VfioPciCoreActor(function, firstSession));
+        /// <summary>Waits for its set or its group.</summary>
+        Waiting,
+
+        /// <summary>The lane has a call.</summary>
+        Busy,
+
+        /// <summary>Another member of the set has its turn with all of them.</summary>
+        Lent,
+
+        /// <summary>No request is carried out: the function is not registered, or a call to it hangs.</summary>
+        Fenced,
+    }
+
+    private sealed record OpenSession(SessionId Id, string Holder, IActorRef Consumer, GroupSessionId? Group)
+    {
+        /// <summary>Who votes for it in a recovery (DM-1).</summary>
+        public IActorRef? ErrorHandler { get; set; }
+    }
+
+    /// <summary>What the mailbox is about while it is not Ready.</summary>
+    /// <param name="ByHost">Not for the holder: opens and resets that come meanwhile meet contention.</param>
+    private sealed record Work(string What, long Number, bool ByHost, Asker? Asker, Action<object> Then, Action<VfioError> GivenUp, ICancelable? Deadline, long Began)
+    {
+        /// <summary>A driver knows of the resets that it asks for itself, and of those at open and close.</summary>
+        public bool TellsOfResets { get; init; }
+    }
+
+    private sealed record DeadlinePassed(long Number, bool OfLane);
+
+    /// <summary>A request that met contention is tried again.</summary>
+    private sealed record Again(DeviceRequest Request, Asker Asker, int Tried);
+
+    public IStash Stash { get; set; } = null!;
+
+    private PciAddress Address => context.Function.Address;
+
+    private DeviceOptions Options => context.Options;
+
+    /// <summary>Registered, while the mailbox is Ready.</summary>
+    private VfioPciCore Core => context.Slot.Core!;
+
+    public static Props Props(CoreContext context) => Akka.Actor.Props.Create(() => new VfioPciCoreActor(context));
+
+    protected override void PreStart()
+    {
+        if (!context.Set.IsNobody())
+            context.Set.Tell(JoinSet.Instance);
+        BeginProbe(anew: context.Slot.Core is not null);
+    }
 
     protected override void OnReceive(object message)
     {
         switch (message)
         {
             case CoreCall call:
-                Serve(call.Request, reply => new CoreReplied(call.Number, reply));
+                Serve(call.Request, new Asker(Sender, call.Number));
                 break;
             case DeviceRequest request:
-                Serve(request, static reply => reply);
+                Serve(request, new Asker(Sender, 0));
                 break;
-            case Terminated gone when session is not null && gone.ActorRef.Equals(session.Consumer):
-                Close("its holder died");
+            case Again again:
+                Serve(again.Request, again.Asker, again.Tried);
                 break;
-            case Terminated:
+            case LaneReturned returned:
+                OnReturned(returned);
+                break;
+            case DeadlinePassed passed when work is { } current && passed.Number == current.Number && passed.OfLane == (phase == Phase.Busy):
+                OnDeadline(current);
+                break;
+            case DeadlinePassed:
+                break;
+            case TurnGranted or TurnRefused or GroupAdmitted or GroupRefused:
+                OnGate(message);
+                break;
+            case LendCore or CoreReturned:
+                OnLending(message);
+                break;
+            case InspectPart:
+                Sender.Tell(new PartInspected(Inspect()));
+                break;
+            case DriverAttached:
+                driver = Sender;
+                break;
+            case CoreCommand or Terminated or ReleaseTick when phase is not (Phase.Ready or Phase.Fenced):
+                Stash.Stash();
+                break;
+            case CoreCommand command:
+                Obey(command);
+                break;
+            case Terminated gone:
+                OnConsumerDied(gone.ActorRef);
+                break;
+            case ReleaseTick:
+                OnReleaseTick();
                 break;
             default:
                 Unhandled(message);
@@ -46,112 +161,313 @@ public sealed class VfioPciCoreActor : UntypedActor
         }
     }
 
-    /// <summary>
-    /// The session ends with the core. The request that it failed at is answered only now, when its supervisor knows: what its requester
-    /// does next must meet what became of the device.
-    /// </summary>
-    protected override void PostStop()
+    // ---- Requests --------------------------------------------------------------------------------------------------------------------
+
+    private void Serve(DeviceRequest request, Asker asker, int tried = 0)
     {
-        try
+        switch (phase)
         {
-            if (session is not null)
-                Close(failed is null ? "the device was taken away" : "the device failed");
+            case Phase.Ready:
+                break;
+            case Phase.Fenced:
+                asker.Tell(request is RecoveryCallback ? new RecoveryVoted(RecoveryVote.None) : new DeviceFailed(standing));
+                return;
+            // The kernel only tries the device lock here (LC-21, IO-50).
+            case Phase.Busy when work!.ByHost && request is OpenDevice or ResetDevice:
+                Answer(request, asker, tried, new DeviceFailed(Errno.EAGAIN, $"The device is busy with {work.What} of the host; try again."));
+                return;
+            default:
+                Stash.Stash();
+                return;
         }
-        finally
+
+        switch (request)
         {
-            if (failed is { } told)
-                told.Requester.Tell(told.Envelope(new DeviceFailed(new VfioError(Errno.EIO, $"The device failed: {told.Cause.Message} It is reset; open it again."))));
+            case OpenDevice open:
+                Open(open, asker, tried);
+                break;
+            case SessionRequest of when FindSession(of.Session) is null:
+                asker.Tell(Stale);
+                break;
+            case CloseDevice close:
+                Close(FindSession(close.Session)!, "closed by its holder", () => asker.Tell(DeviceDone.Instance));
+                break;
+            case ResetDevice:
+                Start("reset", asker, static core => core.Reset(), reset =>
+                {
+                    supervisor.Tell(new ResetTried("reset", reset.Outcome.IsOk, "asked for by its holder", reset.Took));
+                    Answer(request, asker, tried, ReplyOf(reset.Outcome));
+                });
+                break;
+            case HotResetDevice hot:
+                HotReset(hot, asker, tried);
+                break;
+            case WriteRegion write when VfioPciCore.IsSlowWrite(write.Region, write.Offset, write.Data.Length):
+                Start("write to config space", asker, _ => AnswerOf(write), reply => asker.Tell(reply.Outcome));
+                break;
+            case EnterLowPower or ExitLowPower:
+                Start("change of power state", asker, _ => AnswerOf(request), reply => asker.Tell(reply.Outcome));
+                break;
+            default:
+                ServeAtOnce(request, asker);
+                break;
         }
     }
 
-    private void Serve(DeviceRequest request, Func<DeviceReply, object> envelope)
+    /// <summary>What is as short as a register access is done on the mailbox's own thread, under the eyes of the watch.</summary>
+    private void ServeAtOnce(DeviceRequest request, Asker asker)
     {
+        DeviceReply reply;
+        watch?.Enter(request, asker);
         try
         {
-            Sender.Tell(envelope(Answer(request)));
+            reply = AnswerOf(request);
         }
         catch (Exception cause)
         {
-            failed = (Sender, envelope, cause);
+            if (watch?.Leave() != false)
+                failed = (asker, cause);
             throw;
         }
+
+        if (watch?.Leave() == false)
+        {
+            Fence(new VfioError(Errno.EIO, "A call to this device hung; it is out of service until it is put back."));
+            supervisor.Tell(new HangEnded(request.GetType().Name, TimeSpan.Zero));
+            return;
+        }
+
+        asker.Tell(reply);
+        if (reply is RegionRead { Data: { Length: >= sizeof(uint) } data } && IsAllOnes(data.Span) && !Core.Answers())
+            supervisor.Tell(new LinkFoundDead());
     }
 
-    private DeviceReply Answer(DeviceRequest request) => request switch
+    private OpenSession? FindSession(SessionId id)
     {
-        OpenDevice open => Open(open),
-        SessionRequest of => session is null || of.Session != session.Id ? Stale : AnswerSession(of),
-        ErrorDetected => new RecoveryVoted(core.ErrorDetected()),
-        // No such callbacks in vfio-pci: absence is no vote (ER-2).
-        RecoveryCallback => new RecoveryVoted(RecoveryVote.None),
-        _ => Unknown,
-    };
+        foreach (var session in sessions)
+        {
+            if (session.Id == id)
+                return session;
+        }
 
-    private DeviceReply AnswerSession(SessionRequest request) => request switch
-    {
-        GetDeviceInfo => Reply(core.GetInfo(), static info => new DeviceInfoRead(info)),
-        GetRegionInfo get => Reply(core.GetRegionInfo(get.Index), static info => new RegionInfoRead(info)),
-        GetIrqInfo get => Reply(core.GetIrqInfo(get.Index), static info => new IrqInfoRead(info)),
-        SetTrigger set => Reply(core.SetTrigger(set.Index, set.Target)),
-        ReadRegion read => Read(read),
-        WriteRegion write => Write(write),
-        MapRegion map => Reply(core.Map(map.Region), static mapping => new RegionMapped(mapping)),
-        MapDma map => Reply(core.MapDma(map.Iova, map.Memory)),
-        UnmapDma unmap => Reply(core.UnmapDma(unmap.Iova)),
-        ResetDevice => Reset(),
-        CloseDevice => Close("closed by its holder"),
-        _ => Unknown,
-    };
-
-    private DeviceReply Open(OpenDevice open)
-    {
-        if (session is not null)
-            return new DeviceFailed(new VfioError(Errno.EBUSY, $"The device is held by {session.Holder}; release it there first."));
-        var opened = core.Open();
-        if (!opened.IsOk)
-            return new DeviceFailed(opened.Error);
-        session = new Session(new SessionId(++lastSession), open.Holder, open.Consumer);
-        Context.Watch(open.Consumer);
-        Context.Parent.Tell(new SessionOpened(open.Holder));
-        return new DeviceOpened(session.Id);
+        return null;
     }
 
-    private DeviceDone Close(string why)
+    private static bool IsAllOnes(ReadOnlySpan<byte> data) => data[0] == 0xff && !data.ContainsAnyExcept((byte)0xff);
+
+    /// <summary>Contention is tried again here, where the policy says so .</summary>
+    private void Answer(DeviceRequest request, Asker asker, int tried, DeviceReply reply)
     {
-        core.Close();
-        Context.Unwatch(session!.Consumer);
-        Context.Parent.Tell(new SessionClosed(session.Id, session.Holder, why));
-        session = null;
-        return DeviceDone.Instance;
+        if (reply is DeviceFailed { Error.Errno: Errno.EAGAIN } && Options.RetryContention?.DelayAfter(tried) is { } delay)
+            Context.System.Scheduler.ScheduleTellOnce(delay, self, new Again(request, asker, tried + 1), self);
+        else
+            asker.Tell(reply);
     }
 
-    private DeviceReply Reset()
+    // ---- The lane --------------------------------------------------------------------------------------------------------------------
+
+    private const string Closing = "close";
+
+    private readonly record struct Timed<T>(T Outcome, TimeSpan Took);
+
+    private void Start<T>(string what, Asker? asker, Func<VfioPciCore, T> call, Action<Timed<T>> then, bool byHost = false, Action<VfioError>? givenUp = null)
     {
-        var reset = core.Reset();
-        Context.Parent.Tell(new FunctionReset(reset.IsOk, "asked for by its holder"));
-        return Reply(reset);
+        var core = Core;
+        StartBare(what, asker, () => call(core), then, byHost, givenUp);
     }
 
-    private DeviceReply Read(ReadRegion read)
+    /// <summary>Has the lane make a call; the mailbox goes on with its outcome. One that throws is a failure of the core.</summary>
+    private void StartBare<T>(string what, Asker? asker, Func<T> call, Action<Timed<T>> then, bool byHost, Action<VfioError>? givenUp)
     {
-        if (read.Length is < 0 or > DeviceLimits.MaxTransfer)
-            return TooLong;
-        var buffer = new byte[read.Length];
-        return Reply(core.Read(read.Region, read.Offset, buffer), length => new RegionRead(buffer.AsMemory(0, length)));
+        phase = Phase.Busy;
+        var number = lane.Start(call, self);
+        work = new Work(
+            what, number, byHost, asker, returned => then(Outcome((LaneReturned)returned)), givenUp ?? (static _ => { }),
+            Schedule(Options.SlowCallDeadline, new DeadlinePassed(number, OfLane: true)), context.Time.GetTimestamp())
+        {
+            TellsOfResets = sessions.Count > 0 && asker?.Call is null or 0 && what != Closing,
+        };
+
+        static Timed<T> Outcome(LaneReturned returned) => new((T)returned.Result!, returned.Took);
     }
 
-    private DeviceReply Write(WriteRegion write) => write.Data.Length > DeviceLimits.MaxTransfer
-        ? TooLong
-        : Reply(core.Write(write.Region, write.Offset, write.Data.Span), static length => new RegionWritten(length));
+    private void OnReturned(LaneReturned returned)
+    {
+        if (work is not { } done || done.Number != returned.Number || phase == Phase.Fenced)
+        {
+            // It had been given up; what it brought is thrown away.
+            supervisor.Tell(new HangEnded(work?.What ?? "a call", returned.Took));
+            work = null;
+            return;
+        }
 
-    private static DeviceReply Reply(VfioResult result) => result.IsOk ? DeviceDone.Instance : new DeviceFailed(result.Error);
+        done.Deadline?.Cancel();
+        (phase, work) = (Phase.Ready, null);
+        if (returned.Failure is { } cause)
+        {
+            if (done.Asker is { } asker)
+                failed = (asker, cause);
+            throw new CoreFailedException(done.What, cause);
+        }
 
-    private static DeviceReply Reply<T>(VfioResult<T> result, Func<T, DeviceReply> reply) =>
-        result.IsOk ? reply(result.Value) : new DeviceFailed(result.Error);
+        if (done.TellsOfResets)
+            TellDriver();
+        else
+            notices.Clear();
+        done.Then(returned);
+        if (phase is Phase.Ready or Phase.Fenced)
+            Stash.UnstashAll();
+    }
 
-    private static DeviceFailed Stale { get; } = new(new VfioError(Errno.ENODEV, "This session is closed; open the device again."));
+    private void OnDeadline(Work current)
+    {
+        if (phase == Phase.Busy)
+        {
+            var age = context.Time.GetElapsedTime(current.Began);
+            var hung = new VfioError(Errno.EIO, $"{Address} hangs in {current.What}; it is out of service until that has come back and it is put back.");
+            Fence(hung);
+            EndTurn();
+            current.Asker?.Tell(new DeviceFailed(hung));
+            current.GivenUp(hung);
+            supervisor.Tell(new HardwareHung(current.What, age));
+        }
+        else
+        {
+            EndTurn();
+            Settle();
+            current.GivenUp(new VfioError(Errno.EAGAIN, $"{Address} waited too long for {current.What}; try again."));
+        }
 
-    private static DeviceFailed Unknown { get; } = new(new VfioError(Errno.ENOTTY, "Neither the driver nor the core of this device knows this request."));
+        if (phase is Phase.Ready or Phase.Fenced)
+            Stash.UnstashAll();
+    }
 
-    private static DeviceFailed TooLong { get; } = new(new VfioError(Errno.EINVAL, "One access carries at most 1 MiB; split it, or map the region."));
+    private void Fence(VfioError why)
+    {
+        (phase, standing) = (Phase.Fenced, why);
+        DropSessions("the device hangs");
+    }
+
+    /// <summary>Goes on to what is next, when it does not wait or work any more.</summary>
+    private void Settle() => (phase, work) = (isLent ? Phase.Lent : Phase.Ready, null);
+
+    private Cancelable Schedule(TimeSpan delay, object message)
+    {
+        var cancelable = new Cancelable(Context.System.Scheduler);
+        Context.System.Scheduler.ScheduleTellOnce(delay, self, message, self, cancelable);
+        return cancelable;
+    }
+
+    // ---- Probing ---------------------------------------------------------------------------------------------------------------------
+
+    private void BeginProbe(bool anew) => StartBare(
+        anew ? "reset and probe" : "probe", null, () => Probe(context, notices, anew), probed =>
+        {
+            if (probed.Outcome.IsOk)
+                context.Slot.Core = probed.Outcome.Value;
+            else
+                (phase, standing) = (Phase.Fenced, probed.Outcome.Error);
+            supervisor.Tell(new CoreProbed(probed.Outcome.IsOk ? null : probed.Outcome.Error, anew));
+        },
+        // Not contention: who comes meanwhile waits for a device to be there at all.
+        byHost: false, givenUp: hung => supervisor.Tell(new CoreProbed(hung, anew)));
+
+    /// <summary>On the lane.</summary>
+    private static VfioResult<VfioPciCore> Probe(CoreContext context, IResetObserver notices, bool anew)
+    {
+        if (context.Slot.Core is { } old)
+        {
+            context.Devices.Forget(old);
+            context.Function.ConnectDma(null);
+        }
+
+        var declaration = context.Driver == DriverDeclaration.VfioPci.Name ? DriverDeclaration.VfioPci : new DriverDeclaration(context.Driver);
+        var registered = context.Devices.Register(context.Function, declaration with { Resets = notices }, context.Options.Core);
+        if (!registered.IsOk)
+            return registered;
+        if (context.Options.ResetOrder is { } order)
+            registered.Value.SetResetMethods([.. order.Intersect(context.Function.ResetMethods)]);
+        if (anew && registered.Value.ResetByHost() is { IsOk: false } failed && failed.Error.Errno != Errno.ENOTTY)
+        {
+            context.Devices.Forget(registered.Value);
+            return failed.Error;
+        }
+
+        if (registered.Value.Answers())
+            return registered;
+        context.Devices.Forget(registered.Value);
+        return new VfioError(Errno.EIO, "The function does not answer: its config space reads all ones.");
+    }
+
+    // ---- Ending ----------------------------------------------------------------------------------------------------------------------
+
+    protected override void PreRestart(Exception reason, object message)
+    {
+        restarting = true;
+        base.PreRestart(reason, message);
+    }
+
+    /// <summary>
+    /// Sessions end with the mailbox. The request that it failed at is answered only now, when its supervisor knows: what its requester does
+    /// next must meet what became of the device.
+    /// </summary>
+    protected override void PostStop()
+    {
+        work?.Deadline?.Cancel();
+        departure?.Tick.Cancel();
+        DropSessions(restarting ? "the device failed" : "the device was taken away");
+        EndTurn();
+        if (failed is { } told)
+            told.Asker.Tell(new DeviceFailed(Errno.EIO, $"The device failed: {told.Cause.Message} It is reset; open it again."));
+        if (restarting)
+            return;
+        foreach (var waiting in Stash.ClearStash())
+            (waiting.Message switch
+            {
+                CoreCall call => new Asker(waiting.Sender, call.Number),
+                DeviceRequest => new Asker(waiting.Sender, 0),
+                _ => default(Asker?),
+            })?.Tell(new DeviceFailed(Errno.ENODEV, $"{Address} was taken away; ask the host for its devices."));
+        // Not a word comes after it, but the function is left as a closed device is. On the lane: hardware that hangs keeps nobody from stopping.
+        if (phase != Phase.Fenced && context.Slot.Core is { IsOpen: true } open)
+            context.Threads.Run(open.Close);
+    }
+
+    private InspectNode Inspect() => InspectNode.Tree(
+        "core",
+        InspectNode.Leaf("phase", phase.ToString()),
+        InspectNode.Leaf("busy with", work?.What ?? "nothing"),
+        InspectNode.Leaf("standing refusal", phase == Phase.Fenced ? standing.ToString() : "none"),
+        new InspectNode("sessions", null, [.. sessions.Select(static session => InspectNode.Leaf(session.Id.ToString(), session.Holder))]),
+        phase is Phase.Ready or Phase.Waiting ? Core.Inspect() : InspectNode.Leaf("machine", "not to be looked at now"));
+
+    /// <summary>Of the resets that there were, in order, before anything else is answered.</summary>
+    private void TellDriver()
+    {
+        while (notices.TryTake(out var outcome))
+            driver.Tell(new FunctionWasReset(outcome));
+    }
+
+    private static DeviceReply ReplyOf(VfioResult result) => result.IsOk ? DeviceDone.Instance : new DeviceFailed(result.Error);
+
+    private static DeviceFailed Stale { get; } = new(Errno.ENODEV, "This session is closed; open the device again.");
+
+    /// <summary>Resets as the lane makes them, this device's own or that of another one of its set.</summary>
+    private sealed class ResetNotices : IResetObserver
+    {
+        private readonly ConcurrentQueue<VfioResult> outcomes = new();
+
+        public bool TryTake(out VfioResult outcome) => outcomes.TryDequeue(out outcome);
+
+        public void ResetPrepare()
+        {
+        }
+
+        public void ResetDone(VfioResult outcome) => outcomes.Enqueue(outcome);
+
+        public void Clear() => outcomes.Clear();
+    }
 }
+
+/// <summary>A call to the machine of one device threw: the device has failed.</summary>
+internal sealed class CoreFailedException(string call, Exception cause) : Exception($"{call}: {cause.Message}", cause);

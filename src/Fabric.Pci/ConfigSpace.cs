@@ -8,6 +8,7 @@ public static class ConfigOffset
     public const int Command = 0x04;
     public const int Status = 0x06;
     public const int Revision = 0x08;
+    public const int RevisionId = 0x08;
     public const int ClassCode = 0x09;
     public const int CacheLineSize = 0x0c;
     public const int LatencyTimer = 0x0d;

@@ -10,7 +10,7 @@ public sealed class DeviceClientTests : DeviceTest
     private readonly FakeFunction function = new();
     private readonly IActorRef device;
 
-    public DeviceClientTests() => device = ActorOf(VfioPciCoreActor.Props(function, 100));
+    public DeviceClientTests() => device = ActorOf(CoreOf(function));
 
     [Fact]
     public async Task A_call_gives_the_value_of_its_reply()

@@ -3,8 +3,10 @@ using Akka.Configuration;
 using Akka.TestKit;
 using Akka.TestKit.Xunit;
 using Fabric.Devices.Drivers;
+using Fabric.Devices.Hardware;
 using Fabric.Pci;
 using Fabric.Vfio;
+using Fabric.Vfio.Core;
 using Fabric.Vfio.Migration;
 using Microsoft.Extensions.Time.Testing;
 
@@ -25,7 +27,16 @@ public abstract class DeviceTest() : TestKit(Config)
 
     protected FakeTimeProvider Time { get; } = new(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero));
 
+    protected static AerRecord AnError { get; } = new(new PciAddress(0, 0x3b, 0, 2), AerSeverity.NonFatal, 0x40_0000);
+
     protected TestScheduler Timers => (TestScheduler)Sys.Scheduler;
+
+    internal LaneThreads Threads { get; } = new();
+
+    /// <summary>The core of a function by itself: what its host would do for it, an IOMMU group does.</summary>
+    internal Props CoreOf(IPciFunction function, long firstSession = 100, DeviceOptions? options = null) => VfioPciCoreActor.Props(new CoreContext(
+        function, new VfioPciDevices(callersTakeTurns: true), "vfio-pci", options ?? DeviceOptions.Default, Threads, Time, new CoreSlot(firstSession),
+        Sys.ActorOf(IommuGroupActor.Props(7)), ActorRefs.Nobody));
 
     protected static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
@@ -33,7 +44,7 @@ public abstract class DeviceTest() : TestKit(Config)
     internal static DeviceStatus StatusOf(FakeFunction function, DriverRegistration? driver) => new(
         function.Address, function.Ids, driver?.Model, Physical: false, driver?.Name, DeviceState.Closed, DeviceHealth.Healthy,
         Migration: driver is null ? null : MigrationState.Running, Holder: null, StateBytes: null, IommuGroup: null, PhysicalFunction: null,
-        ResetMethods: [], History: []);
+        ResetMethods: []);
 
     internal static DriverRegistration Scripted(Action<ScriptedDriver> script) => new(
         "scripted", new PciIds(FakeFunction.HardwareVendor, FakeFunction.HardwareDevice), "scripted-vf", context => ScriptedDriver.Props(context, script));

@@ -19,7 +19,11 @@ public sealed class DriverKitTests : DeviceTest
     private readonly TestProbe core;
     private readonly TestProbe client;
 
-    public DriverKitTests() => (supervisor, core, client) = (CreateTestProbe(), CreateTestProbe(), CreateTestProbe());
+    public DriverKitTests()
+    {
+        (supervisor, core, client) = (CreateTestProbe(), CreateTestProbe(), CreateTestProbe());
+        core.IgnoreMessages<DriverAttached>(_ => true);
+    }
 
     // ---- On, and what falls through --------------------------------------------------------------------------------------------------
 

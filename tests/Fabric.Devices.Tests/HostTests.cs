@@ -75,11 +75,12 @@ public sealed class HostTests : DeviceTest
     {
         var host = Host(bus);
 
+        await AskAsync<DeviceFound>(host, new FindDevice(First));
+
         var report = await AskAsync<RecoveryReport>(host, new InjectAer(First, AerSeverity.Correctable));
 
         Assert.Null(report.Recovered);
-        var listed = await AskAsync<DeviceList>(host, ListDevices.Instance);
-        Assert.Equal(DeviceHealth.Healthy, listed.Devices.Single(device => device.Address == First).Health);
+        Assert.Equal(DeviceHealth.Healthy, (await AskAsync<DeviceFound>(host, new FindDevice(First))).Status.Health);
     }
 
     [Fact]

@@ -106,8 +106,8 @@ public sealed class RecoveryTests : DeviceTest
 
         await AskAsync<RecoveryReport>(host, new InjectAer(First, AerSeverity.Fatal));
 
-        var listed = await AskAsync<DeviceList>(host, ListDevices.Instance);
-        Assert.DoesNotContain(listed.Devices.Single(device => device.Address == Elsewhere).History, entry => entry.Kind == "recovering");
+        var history = await AskAsync<DeviceHistoryRead>(host, new GetDeviceHistory(Elsewhere, 100));
+        Assert.DoesNotContain(history.Entries, entry => entry.Kind == "recovering");
     }
 
     // ---- Votes that do not come ------------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ public sealed class RecoveryTests : DeviceTest
         Timers.Advance(TimeSpan.FromSeconds(5));
 
         var report = await NextAsync<RecoveryReport>(client);
-        Assert.False(report.Recovered);
+        AssertFailedAsTheKernels(report);
         Assert.Contains("fab0:01:00.2 NO_AER_DRIVER", report.Steps[0]);
     }
 
@@ -145,7 +145,7 @@ public sealed class RecoveryTests : DeviceTest
         Timers.Advance(TimeSpan.FromSeconds(5));
 
         var report = await NextAsync<RecoveryReport>(client);
-        Assert.Equal(2, report.Steps.Length);
+        AssertFailedAsTheKernels(report);
         Assert.Contains("fab0:01:00.2 NO_AER_DRIVER", report.Steps[1]);
     }
 
@@ -156,7 +156,7 @@ public sealed class RecoveryTests : DeviceTest
 
         var report = await AskAsync<RecoveryReport>(host, new InjectAer(First, AerSeverity.NonFatal));
 
-        Assert.False(report.Recovered);
+        AssertFailedAsTheKernels(report);
         Assert.Contains("fab0:01:00.2 NO_AER_DRIVER", report.Steps[0]);
     }
 
@@ -169,21 +169,34 @@ public sealed class RecoveryTests : DeviceTest
 
         var report = await AskAsync<RecoveryReport>(Host(), new InjectAer(First, AerSeverity.Fatal));
 
-        Assert.False(report.Recovered);
-        Assert.StartsWith("error_detected(perm_failure)", report.Steps[^1]);
+        AssertFailedAsTheKernels(report);
     }
 
     [Fact]
     public async Task A_failed_recovery_quarantines_everything_in_its_scope_and_nothing_else()
     {
         bus.OnLinkReset = () => VfioResult.Fail(Errno.EIO, "The link did not come up.");
+        foreach (var function in bus.Functions.Cast<FakeFunction>())
+            function.OnReset = () => VfioResult.Fail(Errno.EIO, "The reset did not work.");
         var host = Host();
 
-        await AskAsync<RecoveryReport>(host, new InjectAer(First, AerSeverity.Fatal));
+        Assert.False((await AskAsync<RecoveryReport>(host, new InjectAer(First, AerSeverity.Fatal))).Recovered);
 
         await StateAsync(First, DeviceState.Quarantined);
         Assert.Equal(Errno.EIO, (await RefusedAsync(host, new FindDevice(Second))).Errno);
         await AskAsync<DeviceFound>(host, new FindDevice(Elsewhere));
+    }
+
+    [Fact]
+    public async Task A_recovery_that_failed_is_followed_by_the_reset_ladder_ER_32()
+    {
+        bus.OnLinkReset = () => VfioResult.Fail(Errno.EIO, "The link did not come up.");
+
+        var report = await AskAsync<RecoveryReport>(Host(), new InjectAer(First, AerSeverity.Fatal));
+
+        Assert.True(report.Recovered);
+        Assert.Equal(
+            ["not recovered: climbing the reset ladder", "the ladder brought back fab0:01:00.1, fab0:01:00.2"], report.Steps[^2..]);
     }
 
     [Fact]
@@ -242,8 +255,7 @@ public sealed class RecoveryTests : DeviceTest
 
         await AskAsync<DeviceDone>(front, new CloseDevice(session));
 
-        var closed = (await UntilAsync<DeviceStatusChanged>(events, changed => changed.Status.History is [.., { Kind: "closed" }])).Status;
-        Assert.Equal((DeviceState.Recovering, null), (closed.State, closed.Holder));
+        await UntilAsync<DeviceStatusChanged>(events, changed => changed.Status is { State: DeviceState.Recovering, Holder: null } status && status.Address == First);
         ballot.Tell(new RecoveryVoted(RecoveryVote.CanRecover));
         await NextAsync<RecoveryReport>(client);
         await StateAsync(First, DeviceState.Closed);
@@ -280,11 +292,11 @@ public sealed class RecoveryTests : DeviceTest
         (await NextAsync<IActorRef>(heard)).Tell(new RecoveryVoted(RecoveryVote.CanRecover));
 
         Assert.True((await NextAsync<RecoveryReport>(other)).Recovered);
-        var after = await UntilAsync<DeviceStatusChanged>(
-            events, changed => changed.Status.Address == First && changed.Status.History.Count(entry => entry.Kind == "recovered") == 2);
+        await StateAsync(First, DeviceState.Closed);
+        var history = await AskAsync<DeviceHistoryRead>(host, new GetDeviceHistory(First, 100));
         Assert.Equal(
-            ["recovering", "recovered", "recovering", "recovered"],
-            after.Status.History.Select(entry => entry.Kind).Where(kind => kind.StartsWith("recover", StringComparison.Ordinal)));
+            ["recovered", "recovering", "recovered", "recovering"],
+            history.Entries.Select(entry => entry.Kind).Where(kind => kind.StartsWith("recover", StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -297,6 +309,13 @@ public sealed class RecoveryTests : DeviceTest
         await NextAsync<IActorRef>(heard);
 
         Assert.True((await AskAsync<RecoveryReport>(host, new InjectAer(Elsewhere, AerSeverity.NonFatal))).Recovered);
+    }
+
+    /// <summary>What came of the reset ladder after it is another matter.</summary>
+    private static void AssertFailedAsTheKernels(RecoveryReport report)
+    {
+        Assert.DoesNotContain(report.Steps, step => step.StartsWith("resume", StringComparison.Ordinal));
+        Assert.Contains(report.Steps, step => step.StartsWith("error_detected(perm_failure)", StringComparison.Ordinal));
     }
 
     private static void Vote<T>(ScriptedDriver driver, TestProbe heard, RecoveryVote vote)

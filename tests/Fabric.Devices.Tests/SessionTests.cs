@@ -13,7 +13,7 @@ public sealed class SessionTests : DeviceTest
     private readonly FakeFunction function = new();
 
     private IActorRef Core(long firstSession = 100) =>
-        ActorOf(VfioPciCoreActor.Props(function, firstSession));
+        ActorOf(CoreOf(function, firstSession));
 
     public static TheoryData<string> SessionRequests() => [.. All(default).Keys];
 
@@ -104,7 +104,7 @@ public sealed class SessionTests : DeviceTest
     public async Task When_its_holder_dies_the_session_closes_and_says_why()
     {
         var parent = CreateTestProbe();
-        var core = parent.ChildActorOf(VfioPciCoreActor.Props(function, 100), Cancelled);
+        var core = parent.ChildActorOf(CoreOf(function), Cancelled);
         var consumer = CreateTestProbe();
         var session = await OpenAsync(core, consumer, "claim one");
 
@@ -119,7 +119,7 @@ public sealed class SessionTests : DeviceTest
     public async Task When_its_holder_died_another_may_open_it()
     {
         var parent = CreateTestProbe();
-        var core = parent.ChildActorOf(VfioPciCoreActor.Props(function, 100), Cancelled);
+        var core = parent.ChildActorOf(CoreOf(function), Cancelled);
         var consumer = CreateTestProbe();
         await OpenAsync(core, consumer);
         Sys.Stop(consumer);
@@ -132,7 +132,7 @@ public sealed class SessionTests : DeviceTest
     public async Task A_holder_that_is_dead_already_keeps_nothing_open()
     {
         var parent = CreateTestProbe();
-        var core = parent.ChildActorOf(VfioPciCoreActor.Props(function, 100), Cancelled);
+        var core = parent.ChildActorOf(CoreOf(function), Cancelled);
         var consumer = CreateTestProbe();
         Watch(consumer);
         Sys.Stop(consumer);
@@ -162,12 +162,12 @@ public sealed class SessionTests : DeviceTest
     public async Task Closing_tells_the_supervisor_who_held_it_and_why_it_ended()
     {
         var parent = CreateTestProbe();
-        var core = parent.ChildActorOf(VfioPciCoreActor.Props(function, 100), Cancelled);
+        var core = parent.ChildActorOf(CoreOf(function), Cancelled);
         var session = await OpenAsync(core, CreateTestProbe(), "claim one");
 
         await AskAsync<DeviceDone>(core, new CloseDevice(session));
 
-        Assert.Equal(new SessionOpened("claim one"), await NextAsync<SessionOpened>(parent));
+        Assert.Equal(new SessionOpened("claim one"), await UntilAsync<SessionOpened>(parent, _ => true));
         Assert.Equal(new SessionClosed(session, "claim one", "closed by its holder"), await NextAsync<SessionClosed>(parent));
     }
 
@@ -176,10 +176,15 @@ public sealed class SessionTests : DeviceTest
     {
         var core = Core();
         await OpenAsync(core, CreateTestProbe());
-        Watch(core);
+        var closed = new TaskCompletionSource();
+        function.OnReset = () =>
+        {
+            closed.SetResult();
+            return VfioResult.Ok;
+        };
 
         Sys.Stop(core);
-        await ExpectTerminatedAsync(core, cancellationToken: Cancelled);
+        await closed.Task.WaitAsync(TimeSpan.FromSeconds(15), Cancelled);
 
         Assert.Null(function.Dma);
     }
@@ -188,7 +193,7 @@ public sealed class SessionTests : DeviceTest
     public async Task A_core_that_is_stopped_tells_that_its_session_ended()
     {
         var parent = CreateTestProbe();
-        var core = parent.ChildActorOf(VfioPciCoreActor.Props(function, 100), Cancelled);
+        var core = parent.ChildActorOf(CoreOf(function), Cancelled);
         var session = await OpenAsync(core, CreateTestProbe(), "claim one");
 
         Sys.Stop(core);
@@ -255,13 +260,13 @@ public sealed class SessionTests : DeviceTest
     public async Task A_reset_tells_the_supervisor_whether_it_worked()
     {
         var parent = CreateTestProbe();
-        var core = parent.ChildActorOf(VfioPciCoreActor.Props(function, 100), Cancelled);
+        var core = parent.ChildActorOf(CoreOf(function), Cancelled);
         var session = await OpenAsync(core, CreateTestProbe());
         function.OnReset = () => VfioResult.Fail(Errno.EAGAIN, "Somebody else is resetting.");
 
         Assert.Equal(Errno.EAGAIN, (await RefusedAsync(core, new ResetDevice(session))).Errno);
 
-        Assert.False((await UntilAsync<FunctionReset>(parent, _ => true)).Worked);
+        Assert.False((await UntilAsync<ResetTried>(parent, _ => true)).Worked);
     }
 
     [Fact]
@@ -290,7 +295,7 @@ public sealed class SessionTests : DeviceTest
         var target = new FakeTarget();
         await AskAsync<DeviceDone>(core, new SetTrigger(session, IrqIndex.Err, target));
 
-        Assert.Equal(RecoveryVote.CanRecover, (await AskAsync<RecoveryVoted>(core, new ErrorDetected(state))).Vote);
+        Assert.Equal(RecoveryVote.CanRecover, (await AskAsync<RecoveryVoted>(core, new ErrorDetected(state, AnError))).Vote);
         Assert.Equal(1, target.Signals);
     }
 

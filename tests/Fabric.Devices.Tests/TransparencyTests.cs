@@ -21,8 +21,8 @@ public sealed class TransparencyTests : DeviceTest
         {
             var (alone, behind) = (new FakeFunction(walk.Item1), new FakeFunction(walk.Item1));
             var parent = CreateTestProbe();
-            var core = parent.ChildActorOf(VfioPciCoreActor.Props(alone, 100), Cancelled);
-            var hidden = parent.ChildActorOf(VfioPciCoreActor.Props(behind, 100), Cancelled);
+            var core = parent.ChildActorOf(CoreOf(alone), Cancelled);
+            var hidden = parent.ChildActorOf(CoreOf(behind), Cancelled);
             var driver = parent.ChildActorOf(PassthroughDriver.Props(new DriverContext(behind.Address, behind.Ids, hidden)), Cancelled);
             var (one, other) = (await RunAsync(core, walk.Item2), await RunAsync(driver, walk.Item2));
             Assert.Equal(one, other);
@@ -77,7 +77,7 @@ public sealed class TransparencyTests : DeviceTest
         16 => new UnmapDma(session, offset & ~0xfffUL),
         17 => new SetMigrationState(session, (MigrationState)region),
         18 => new WriteRegion(session, RegionIndex.Config, ConfigOffset.Command, new[] { (byte)length }),
-        19 => new ErrorDetected(ChannelState.Frozen),
+        19 => new ErrorDetected(ChannelState.Frozen, AnError),
         _ => new GetDeviceInfo(new SessionId(length)),
     };
 }

@@ -2,12 +2,14 @@ using Akka.Actor;
 using Akka.TestKit.Xunit;
 using Fabric.Devices;
 using Fabric.Devices.Drivers;
+using Fabric.Devices.Hardware;
 using Fabric.Drivers.Accelerator;
 using Fabric.Hardware.Emulated.Accelerator;
 using Fabric.Hardware.Specs.Accelerator;
 using Fabric.Pci;
 using Fabric.Pci.Recovery;
 using Fabric.Vfio;
+using Fabric.Vfio.Core;
 using Fabric.Vfio.Migration;
 using Microsoft.Extensions.Time.Testing;
 
@@ -95,7 +97,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
     {
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1);
         var stream = await lab.EnterAsync(MigrationState.PreCopy);
-        lab.Supervisor.Tell(new CloseDevice(new SessionId(1)), TestActor);
+        lab.Front.Tell(new CloseDevice(new SessionId(1)), TestActor);
         Assert.Equal(Errno.ENODEV, (await ExpectMsgAsync<DeviceFailed>(cancellationToken: Cancelled)).Error.Errno);
 
         Assert.True(stream.Read(new byte[10]).IsOk);
@@ -107,7 +109,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
     {
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1);
         var stream = await lab.EnterAsync(MigrationState.PreCopy);
-        lab.Supervisor.Tell(new ResetDevice(new SessionId(1)), TestActor);
+        lab.Front.Tell(new ResetDevice(new SessionId(1)), TestActor);
         Assert.Equal(Errno.ENODEV, (await ExpectMsgAsync<DeviceFailed>(cancellationToken: Cancelled)).Error.Errno);
 
         Assert.True(stream.Read(new byte[10]).IsOk);
@@ -131,7 +133,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
     {
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1);
         var stream = await lab.EnterAsync(MigrationState.PreCopy);
-        await lab.FailDriverAsync(Sys);
+        lab.FailDriver();
 
         Assert.Equal(MigrationState.Error, (await lab.Client.GetMigrationStateAsync()).Value);
         Assert.Equal(Errno.ENODEV, stream.Read(new byte[10]).Error.Errno);
@@ -173,7 +175,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
         TappedFunction tapped = null!;
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1, wrap: function => tapped = new TappedFunction(function));
         tapped.OnWrite = () => VfioResult.Fail(Errno.EIO, "It does not answer.");
-        Assert.Equal(RecoveryVote.Disconnect, await VoteAsync(lab.Supervisor));
+        Assert.Equal(RecoveryVote.Disconnect, await VoteAsync(lab.Front));
     }
 
     [Fact]
@@ -181,7 +183,7 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
     {
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1);
         Assert.True((await lab.Client.CloseAsync()).IsOk);
-        Assert.Equal(RecoveryVote.None, await VoteAsync(lab.Supervisor));
+        Assert.Equal(RecoveryVote.None, await VoteAsync(lab.Front));
     }
 
     [Fact]
@@ -189,10 +191,10 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
     {
         using var lab = await Lab.OpenAsync(Sys, TestActor, 1);
         await lab.RunAsync();
-        await lab.FailDriverAsync(Sys);
+        lab.FailDriver();
         lab.Function.Fail();
 
-        Assert.Equal(RecoveryVote.Recovered, await VoteAsync(lab.Supervisor));
+        Assert.Equal(RecoveryVote.Recovered, await VoteAsync(lab.Front));
         lab.Advance(10);
         Assert.Equal(10UL, await lab.ReadAsync(AcceleratorRegister.Steps));
     }
@@ -209,11 +211,12 @@ public sealed class AcceleratorFaultTests() : TestKit("akka { loglevel = OFF, lo
         return (await ExpectMsgAsync<DeviceOpened>(cancellationToken: Cancelled)).Session;
     }
 
-    /// <summary>A driver in front of a core, and a parent that passes nothing on.</summary>
+    /// <summary>A driver in front of a core, and nobody above them who passes anything on.</summary>
     private (IActorRef Core, IActorRef Driver) Chain(IPciFunction function)
     {
-        var parent = CreateTestProbe();
-        var core = parent.ChildActorOf(VfioPciCoreActor.Props(function, 1));
-        return (core, parent.ChildActorOf(AcceleratorDriver.Registration.Create(new DriverContext(function.Address, function.Ids, core))));
+        var core = Sys.ActorOf(VfioPciCoreActor.Props(new CoreContext(
+            function, new VfioPciDevices(), "accelerator", DeviceOptions.Default, new LaneThreads(), TimeProvider.System, new CoreSlot(1),
+            ActorRefs.Nobody, ActorRefs.Nobody)));
+        return (core, Sys.ActorOf(AcceleratorDriver.Registration.Create(new DriverContext(function.Address, function.Ids, core))));
     }
 }

@@ -209,7 +209,7 @@ public sealed class AcceleratorMigrationTests() : TestKit("akka.log-dead-letters
         lab.Advance(10);
         Assert.Equal(10UL, await lab.ReadAsync(AcceleratorRegister.Steps));
 
-        lab.Supervisor.Tell(new MmioEnabled(), TestActor);
+        lab.Front.Tell(new MmioEnabled(), TestActor);
         await ExpectMsgAsync<RecoveryVoted>(voted => Assert.Equal(Pci.Recovery.RecoveryVote.Recovered, voted.Vote), cancellationToken: TestContext.Current.CancellationToken);
         lab.Advance(10);
         Assert.Equal(20UL, await lab.ReadAsync(AcceleratorRegister.Steps));

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Akka.Actor;
 using Fabric.Devices;
+using Fabric.Devices.Drivers;
 using Fabric.Drivers.Accelerator;
 using Fabric.Hardware.Emulated.Accelerator;
 using Fabric.Hardware.Specs.Accelerator;
@@ -22,6 +23,20 @@ internal sealed class HolderMemory(int bytes) : IDmaMemory
     public Span<byte> Window(ulong offset, int length) => Bytes.AsSpan((int)offset, length);
 }
 
+/// <summary>A bus with one function on it.</summary>
+internal sealed class OneFunctionBus(IPciFunction function) : IPciBus
+{
+    public IReadOnlyList<IPciFunction> Functions { get; } = [function];
+
+    public IReadOnlyList<PciAddress> RecoveryScope(PciAddress source) => [source];
+
+    public VfioResult ResetLink(PciAddress source) => VfioResult.Ok;
+
+    public void ReportTo(Action<BusEvent> sink)
+    {
+    }
+}
+
 /// <summary>An accelerator with its whole chain, and a holder that has it open, with memory mapped and the engine programmed.</summary>
 internal sealed class Lab : IDisposable
 {
@@ -29,14 +44,14 @@ internal sealed class Lab : IDisposable
     public const int MemoryBytes = 1 << 18;
     public const long StateBytes = AcceleratorState.Granule * 4;
 
-    private Lab(FakeTimeProvider time, AcceleratorVirtualFunction function, IActorRef supervisor, DeviceClient client, HolderMemory memory) =>
-        (Time, Function, Supervisor, Client, Memory) = (time, function, supervisor, client, memory);
+    private Lab(FakeTimeProvider time, AcceleratorVirtualFunction function, IActorRef front, DeviceClient client, HolderMemory memory) =>
+        (Time, Function, Front, Client, Memory) = (time, function, front, client, memory);
 
     public FakeTimeProvider Time { get; }
 
     public AcceleratorVirtualFunction Function { get; }
 
-    public IActorRef Supervisor { get; }
+    public IActorRef Front { get; }
 
     public DeviceClient Client { get; }
 
@@ -49,14 +64,13 @@ internal sealed class Lab : IDisposable
         var time = new FakeTimeProvider();
         var address = new PciAddress(0xfab0, 1, 0, slot);
         var function = new AcceleratorVirtualFunction(address, stateBytes, time);
-        var status = new DeviceStatus(
-            address, function.Ids, "accelerator-vf", false, "accelerator", DeviceState.Closed, DeviceHealth.Healthy, MigrationState.Running,
-            null, stateBytes, null, null, ["flr"], []);
-        var supervisor = system.ActorOf(DeviceSupervisor.Props(wrap?.Invoke(function) ?? function, AcceleratorDriver.Registration, status, time));
-        var client = (await DeviceClient.OpenAsync(supervisor, "the test", holder)).Value;
+        var bus = new OneFunctionBus(wrap?.Invoke(function) ?? function);
+        var host = system.ActorOf(HostActor.Props(new HostOptions(bus, new DriverCatalog(AcceleratorDriver.Registration), [], _ => stateBytes, time)));
+        var found = await host.Ask<DeviceFound>(new FindDevice(address), TimeSpan.FromSeconds(10));
+        var client = (await DeviceClient.OpenAsync(found.Front, "the test", holder)).Value;
         var memory = new HolderMemory(MemoryBytes);
         Assert.True((await client.MapDmaAsync(Iova, memory)).IsOk);
-        return new Lab(time, function, supervisor, client, memory);
+        return new Lab(time, function, found.Front, client, memory);
     }
 
     /// <summary>Bus mastering on, ring and head set, engine running at a step a millisecond.</summary>
@@ -78,11 +92,7 @@ internal sealed class Lab : IDisposable
     }
 
     /// <summary>The driver fails and is restarted; what is asked of the device after this meets the new one.</summary>
-    public async Task FailDriverAsync(ActorSystem system)
-    {
-        var driver = await system.ActorSelection(Supervisor.Path / "driver-1").ResolveOne(TimeSpan.FromSeconds(5));
-        driver.Tell(Kill.Instance);
-    }
+    public void FailDriver() => Front.Tell(Kill.Instance);
 
     /// <summary>Lets the engine run for so many milliseconds.</summary>
     public void Advance(int milliseconds)

@@ -1,19 +1,30 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Event;
+using Fabric.Devices.Hardware;
 using Fabric.Pci;
+using Fabric.Pci.Recovery;
 using Fabric.Vfio;
+using Fabric.Vfio.Core.Inspection;
 
 namespace Fabric.Devices.Drivers;
 
 /// <summary>What a driver is given when it is bound to a function.</summary>
 /// <param name="Core">The core behind it; messages are the only way in.</param>
-public sealed record DriverContext(PciAddress Address, PciIds Ids, IActorRef Core);
+public sealed record DriverContext(PciAddress Address, PciIds Ids, IActorRef Core)
+{
+    /// <summary>The host's clock.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>Who watches calls to hardware; Nobody in a test of a driver alone.</summary>
+    internal IActorRef Host { get; init; } = ActorRefs.Nobody;
+}
 
 /// <summary>
 /// A behaviour in front of a core. It sees every message of its device first: it handles what it registers with <c>On</c> and
 /// forwards everything else untouched, so that the core answers the requester itself.
 /// </summary>
-public abstract class VariantDriver : UntypedActor, IWithUnboundedStash, IWithTimers
+public abstract class VariantDriver : UntypedActor, IWithUnboundedStash
 {
     /// <summary>How long the core may take to answer a driver before the driver is given up and restarted.</summary>
     protected static readonly TimeSpan CoreDeadline = TimeSpan.FromSeconds(10);
@@ -23,27 +34,31 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash, IWithTi
 
     private readonly Dictionary<Type, Handler> handlers = [];
     private readonly IActorRef core;
+    private readonly IActorRef host;
+    private readonly CallWatch watch;
     private PendingCall? pending;
     private bool answered = true;
     private Exception? failure;
     private bool restarting;
+    private bool isWatched;
+    private VfioError? standing;
+    private bool opensOnly;
 
     protected VariantDriver(DriverContext context)
     {
         ArgumentNullException.ThrowIfNull(context);
-        core = context.Core;
+        (core, host) = (context.Core, context.Host);
+        watch = new CallWatch(context.Time);
         Address = context.Address;
     }
 
     private sealed record Handler(Func<DeviceRequest, bool> When, Action<DeviceRequest> Handle);
 
-    private sealed record PendingCall(long Number, Action<DeviceReply> Then, string What);
+    private sealed record PendingCall(long Number, Action<DeviceReply> Then, string What, ICancelable Deadline);
 
     private sealed record CoreDeadlinePassed(long Number);
 
     public IStash Stash { get; set; } = null!;
-
-    public ITimerScheduler Timers { get; set; } = null!;
 
     protected PciAddress Address { get; }
 
@@ -63,10 +78,22 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash, IWithTi
     {
     }
 
+    /// <summary>
+    /// The function was reset, and the driver had not asked for it: by the host, by a write to config space, with its set. Whatever migration was
+    /// under way is over (MG-34). An error says that nothing was reset.
+    /// </summary>
+    protected virtual void OnFunctionReset(VfioResult outcome)
+    {
+    }
+
+    /// <summary>The driver's own state, to be read; the kit adds what is its own.</summary>
+    protected virtual ImmutableArray<InspectNode> InspectOwn() => [];
+
     protected void Reply(DeviceReply reply)
     {
         answered = true;
-        Requester.Tell(reply);
+        if (!watch.IsFenced)
+            Requester.Tell(reply);
     }
 
     protected void Reply(VfioResult result) => Reply(result.IsOk ? DeviceDone.Instance : new DeviceFailed(result.Error));
@@ -81,13 +108,17 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash, IWithTi
         ArgumentNullException.ThrowIfNull(request);
         if (pending is not null)
             throw new InvalidOperationException($"The driver asked the core for {request.GetType().Name} while {pending.What} was not answered.");
-        pending = new PendingCall(Interlocked.Increment(ref lastCall), then, request.GetType().Name);
-        Timers.StartSingleTimer(nameof(CoreDeadlinePassed), new CoreDeadlinePassed(pending.Number), CoreDeadline);
+        var number = Interlocked.Increment(ref lastCall);
+        pending = new PendingCall(
+            number, then, request.GetType().Name,
+            Context.System.Scheduler.ScheduleTellOnceCancelable(CoreDeadline, Self, new CoreDeadlinePassed(number), Self));
         core.Tell(new CoreCall(pending.Number, request));
     }
 
     /// <summary>Tells the supervisor what happened, for the device's history.</summary>
     protected static void Record(DeviceFact fact) => Context.Parent.Tell(fact);
+
+    protected override void PreStart() => core.Tell(DriverAttached.Instance);
 
     protected sealed override void OnReceive(object message)
     {
@@ -109,8 +140,8 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash, IWithTi
         {
             case CoreReplied replied when pending is { } call && replied.Number == call.Number:
                 pending = null;
-                Timers.Cancel(nameof(CoreDeadlinePassed));
-                call.Then(replied.Reply);
+                call.Deadline.Cancel();
+                Watched(call.What, () => call.Then(replied.Reply));
                 if (pending is null)
                     Stash.UnstashAll();
                 break;
@@ -121,11 +152,28 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash, IWithTi
                 throw new TimeoutException($"{Address}: the core did not answer {call.What} within {CoreDeadline.TotalSeconds} s.");
             case CoreDeadlinePassed:
                 break;
-            case DeviceRequest or SessionClosed when pending is not null:
+            case DeviceRequest or SessionClosed or FunctionWasReset when pending is not null && !IsFenced:
                 Stash.Stash();
                 break;
             case SessionClosed closed:
                 OnSessionClosed(closed.Session);
+                break;
+            case FenceDevice fence:
+                (standing, opensOnly) = (fence.Standing, fence.OpensOnly);
+                if (standing is not null && !opensOnly)
+                    Stash.UnstashAll();
+                break;
+            case InspectPart:
+                Sender.Tell(new PartInspected(Inspect()));
+                break;
+            case FunctionWasReset reset:
+                OnFunctionReset(reset.Outcome);
+                break;
+            case RecoveryCallback when IsFenced:
+                Sender.Tell(new RecoveryVoted(RecoveryVote.None));
+                break;
+            case DeviceRequest when standing is { } refusal && (IsFenced || message is OpenDevice):
+                Sender.Tell(new DeviceFailed(refusal));
                 break;
             case DeviceRequest request when handlers.TryGetValue(request.GetType(), out var handler):
                 Handle(request, handler);
@@ -141,7 +189,7 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash, IWithTi
         (Requester, answered) = (Sender, false);
         if (handler.When(request))
         {
-            handler.Handle(request);
+            Watched(request.GetType().Name, () => handler.Handle(request));
             return;
         }
 
@@ -170,7 +218,52 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash, IWithTi
                 waiting.Sender.Tell(new DeviceFailed(new VfioError(Errno.ENODEV, Gone)));
         }
 
+        pending?.Deadline.Cancel();
+        if (isWatched)
+            host.Tell(new UnwatchCalls(watch));
         base.PostStop();
+    }
+
+    private bool IsFenced => standing is not null && !opensOnly;
+
+    private InspectNode Inspect() => InspectNode.Tree(
+        "driver",
+        [
+            InspectNode.Leaf("type", GetType().Name),
+            InspectNode.Leaf("takes over", string.Join(", ", handlers.Keys.Select(static taken => taken.Name))),
+            InspectNode.Leaf("asks the core for", pending?.What ?? "nothing"),
+            InspectNode.Leaf("standing refusal", standing?.ToString() ?? "none"),
+            .. InspectOwn(),
+        ]);
+
+    /// <summary>
+    /// What a driver does with mapped registers it does on this thread: the host sees when it does not come back. Its requester has been
+    /// answered then.
+    /// </summary>
+    private void Watched(string what, Action call)
+    {
+        if (host.IsNobody())
+        {
+            call();
+            return;
+        }
+
+        if (!isWatched)
+            host.Tell(new WatchCalls(watch, Context.Parent));
+        isWatched = true;
+        watch.Enter(what, new Asker(Requester, 0));
+        try
+        {
+            call();
+        }
+        finally
+        {
+            if (!watch.Leave())
+            {
+                answered = true;
+                Context.Parent.Tell(new HangEnded(what, TimeSpan.Zero));
+            }
+        }
     }
 
     private string Gone => $"The driver of {Address} was stopped; ask the host for the device again.";

@@ -15,40 +15,44 @@ internal sealed record RecoveryMember(PciAddress Address, IActorRef Supervisor);
 /// </summary>
 internal sealed class RecoveryActor : UntypedActor, IWithTimers
 {
-    /// <summary>A driver that has not voted by then counts as having no handler.</summary>
-    internal static readonly TimeSpan VoteDeadline = TimeSpan.FromSeconds(5);
-
     private readonly AerRecord record;
     private readonly ImmutableArray<RecoveryMember> scope;
     private readonly IPciBus bus;
-    private readonly TimeProvider time;
+    private readonly HostContext host;
     private readonly long started;
     private readonly List<string> steps = [];
     private RecoveryMachine machine;
     private RecoveryVote?[] votes;
+    private RecoveryVote?[] withoutHandler = [];
     private int round;
+    private bool isRepairing;
 
-    public RecoveryActor(AerRecord record, ImmutableArray<RecoveryMember> scope, IPciBus bus, TimeProvider time)
+    public RecoveryActor(AerRecord record, ImmutableArray<RecoveryMember> scope, IPciBus bus, HostContext host)
     {
-        (this.record, this.scope, this.bus, this.time) = (record, scope, bus, time);
-        started = time.GetTimestamp();
+        (this.record, this.scope, this.bus, this.host) = (record, scope, bus, host);
+        started = host.Time.GetTimestamp();
         machine = RecoveryMachine.Start(record.Severity == AerSeverity.Fatal ? ChannelState.Frozen : ChannelState.Normal);
         votes = new RecoveryVote?[scope.Length];
     }
 
-    private sealed record Voted(int Round, int Member, RecoveryVote Vote);
+    /// <param name="Handled">A consumer of the device votes as well; its vote is still to come.</param>
+    private sealed record Voted(int Round, int Member, RecoveryVote Vote, bool Handled);
 
     private sealed record VotingClosed(int Round);
 
+    private sealed record LinkReset(VfioResult Outcome);
+
+    private sealed record LinkResetTooLate;
+
     public ITimerScheduler Timers { get; set; } = null!;
 
-    public static Props Props(AerRecord record, ImmutableArray<RecoveryMember> scope, IPciBus bus, TimeProvider time) =>
-        Akka.Actor.Props.Create(() => new RecoveryActor(record, scope, bus, time));
+    public static Props Props(AerRecord record, ImmutableArray<RecoveryMember> scope, IPciBus bus, HostContext host) =>
+        Akka.Actor.Props.Create(() => new RecoveryActor(record, scope, bus, host));
 
     protected override void PreStart()
     {
         foreach (var member in scope)
-            member.Supervisor.Tell(new RecoveryStarted(record.Severity));
+            member.Supervisor.Tell(new RecoveryStarted(record, member.Address == record.Source));
         Perform();
     }
 
@@ -56,8 +60,11 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
     {
         switch (message)
         {
+            case Voted { Handled: true } voted when voted.Round == round:
+                withoutHandler[voted.Member] = voted.Vote;
+                break;
             case Voted voted when voted.Round == round && votes[voted.Member] is null:
-                votes[voted.Member] = voted.Vote;
+                votes[voted.Member] = Combined(withoutHandler[voted.Member], voted.Vote);
                 if (votes.All(vote => vote is not null))
                     CloseVoting();
                 break;
@@ -67,6 +74,17 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
                 CloseVoting();
                 break;
             case VotingClosed:
+                break;
+            case LinkReset reset when machine.Next is RecoveryEffect.ResetLink:
+                OnLinkReset(reset.Outcome);
+                break;
+            case LinkResetTooLate when machine.Next is RecoveryEffect.ResetLink:
+                OnLinkReset(VfioResult.Fail(Errno.ETIMEDOUT, "The link reset has not come back in time; its bus hangs."));
+                break;
+            case LinkReset or LinkResetTooLate:
+                break;
+            case LadderEnded ended:
+                OnLadderEnded(ended);
                 break;
             default:
                 Unhandled(message);
@@ -79,7 +97,7 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
         switch (machine.Next)
         {
             case RecoveryEffect.ErrorDetected detected:
-                Broadcast(new ErrorDetected(detected.State));
+                Broadcast(new ErrorDetected(detected.State, record));
                 break;
             case RecoveryEffect.MmioEnabled:
                 Broadcast(new MmioEnabled());
@@ -91,28 +109,83 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
                 Broadcast(new ResumeOperation());
                 break;
             case RecoveryEffect.PermanentFailure:
-                Broadcast(new ErrorDetected(ChannelState.PermanentFailure));
+                Broadcast(new ErrorDetected(ChannelState.PermanentFailure, record));
                 break;
             case RecoveryEffect.ResetLink:
-                var reset = bus.ResetLink(record.Source);
-                steps.Add($"link reset above {record.Source}: {(reset.IsOk ? "done" : reset.Error.ToString())}");
-                machine = machine.Step(new RecoveryInput.LinkReset(reset.IsOk ? RecoveryVote.Recovered : RecoveryVote.Disconnect));
-                Perform();
+                ResetTheLink();
                 break;
-            case RecoveryEffect.Finished finished:
-                Finish(finished.Outcome == RecoveryOutcome.Recovered);
+            case RecoveryEffect.Finished { Outcome: RecoveryOutcome.Recovered }:
+                Finish([.. scope.Select(static member => member.Address)]);
+                break;
+            case RecoveryEffect.Finished:
+                Climb();
                 break;
         }
     }
+
+    /// <summary>On a thread of its own: a link that does not come up must not stop the host.</summary>
+    private void ResetTheLink()
+    {
+        var (self, source) = (Self, record.Source);
+        Timers.StartSingleTimer(nameof(LinkResetTooLate), new LinkResetTooLate(), host.Options.SlowCallDeadline);
+        host.Threads.Run(() =>
+        {
+            VfioResult outcome;
+            try
+            {
+                outcome = bus.ResetLink(source);
+            }
+            catch (Exception cause)
+            {
+                outcome = VfioResult.Fail(Errno.EIO, $"The bus failed: {cause.Message}");
+            }
+
+            self.Tell(new LinkReset(outcome));
+        });
+    }
+
+    private void OnLinkReset(VfioResult reset)
+    {
+        Timers.Cancel(nameof(LinkResetTooLate));
+        steps.Add($"link reset above {record.Source}: {(reset.IsOk ? "done" : reset.Error.ToString())}");
+        if (reset.IsOk)
+        {
+            isRepairing = true;
+            Broadcast(LinkWasReset.Instance);
+            return;
+        }
+
+        machine = machine.Step(new RecoveryInput.LinkReset(RecoveryVote.Disconnect));
+        Perform();
+    }
+
+    /// <summary>Beyond the kernel: what is not recovered climbs the reset ladder (ER-32).</summary>
+    private void Climb()
+    {
+        steps.Add("not recovered: climbing the reset ladder");
+        var methods = bus.Functions.FirstOrDefault(function => function.Address == record.Source)?.ResetMethods ?? [];
+        Context.ActorOf(ResetLadder.Props(scope, record.Source, $"a {record.Severity} error that was not recovered", host.Options, [.. methods]));
+    }
+
+    private void OnLadderEnded(LadderEnded ended)
+    {
+        steps.Add(ended.Recovered.IsEmpty ? "the ladder brought nothing back" : $"the ladder brought back {string.Join(", ", ended.Recovered.Order())}");
+        Finish(ended.Recovered);
+    }
+
+    /// <summary>The device's own vote and its consumer's. Where the device has none, the consumer's counts (ER-2).</summary>
+    private static RecoveryVote Combined(RecoveryVote? own, RecoveryVote vote) =>
+        own is null or RecoveryVote.None ? vote : VoteMerge.Merge(own.Value, vote);
 
     private void Broadcast(RecoveryCallback callback)
     {
         round++;
         votes = new RecoveryVote?[scope.Length];
-        Timers.StartSingleTimer(nameof(VotingClosed), new VotingClosed(round), VoteDeadline);
+        withoutHandler = new RecoveryVote?[scope.Length];
+        Timers.StartSingleTimer(nameof(VotingClosed), new VotingClosed(round), host.Options.VoteDeadline);
         for (var member = 0; member < scope.Length; member++)
         {
-            var ballot = Context.ActorOf(Akka.Actor.Props.Create<Ballot>(Self, round, member));
+            var ballot = Context.ActorOf(Akka.Actor.Props.Create<Ballot>(Self, round, member, callback));
             scope[member].Supervisor.Tell(callback, ballot);
         }
     }
@@ -120,6 +193,15 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
     private void CloseVoting()
     {
         Timers.Cancel(nameof(VotingClosed));
+        if (isRepairing)
+        {
+            isRepairing = false;
+            StopBallots();
+            machine = machine.Step(new RecoveryInput.LinkReset(RecoveryVote.Recovered));
+            Perform();
+            return;
+        }
+
         var name = machine.Next switch
         {
             RecoveryEffect.ErrorDetected detected => $"error_detected({Word(detected.State)})",
@@ -128,19 +210,25 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
             RecoveryEffect.Resume => "resume",
             _ => "error_detected(perm_failure)",
         };
-        var cast = votes.Select(vote => vote ?? RecoveryVote.NoAerDriver).ToImmutableArray();
+        var cast = votes.Select((vote, member) => vote ?? withoutHandler[member] ?? RecoveryVote.NoAerDriver).ToImmutableArray();
         steps.Add($"{name}: {string.Join(", ", scope.Zip(cast, (member, vote) => $"{member.Address} {Word(vote)}"))}");
-        foreach (var ballot in Context.GetChildren())
-            Context.Stop(ballot);
+        StopBallots();
         machine = machine.Step(new RecoveryInput.Votes(cast));
         Perform();
     }
 
-    private void Finish(bool recovered)
+    private static void StopBallots()
+    {
+        foreach (var ballot in Context.GetChildren())
+            Context.Stop(ballot);
+    }
+
+    private void Finish(ImmutableHashSet<PciAddress> recovered)
     {
         foreach (var member in scope)
-            member.Supervisor.Tell(new RecoveryEnded(recovered));
-        Context.Parent.Tell(new RecoveryReport(record.Source, record.Severity, recovered, time.GetElapsedTime(started), [.. steps]));
+            member.Supervisor.Tell(new RecoveryEnded(recovered.Contains(member.Address)));
+        Context.Parent.Tell(new RecoveryReport(
+            record.Source, record.Severity, recovered.Contains(record.Source), host.Time.GetElapsedTime(started), [.. steps]));
         Context.Stop(Self);
     }
 
@@ -162,12 +250,23 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
     };
 
     /// <summary>Stands as the sender of one callback, so that a vote is told from another round's or another member's.</summary>
-    private sealed class Ballot(IActorRef recovery, int round, int member) : UntypedActor
+    private sealed class Ballot(IActorRef recovery, int round, int member, RecoveryCallback callback) : UntypedActor
     {
         protected override void OnReceive(object message)
         {
-            if (message is DeviceReply reply)
-                recovery.Tell(new Voted(round, member, reply is RecoveryVoted voted ? voted.Vote : RecoveryVote.NoAerDriver));
+            switch (message)
+            {
+                case RecoveryVoted { Handler: { } handler } own:
+                    recovery.Tell(new Voted(round, member, own.Vote, Handled: true));
+                    handler.Tell(callback);
+                    break;
+                case RecoveryVoted voted:
+                    recovery.Tell(new Voted(round, member, voted.Vote, Handled: false));
+                    break;
+                case DeviceReply:
+                    recovery.Tell(new Voted(round, member, RecoveryVote.NoAerDriver, Handled: false));
+                    break;
+            }
         }
     }
 }

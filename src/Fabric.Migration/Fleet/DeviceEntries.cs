@@ -20,5 +20,5 @@ public static class DeviceEntries
         status.IommuGroup,
         status.PhysicalFunction?.ToString(),
         [.. status.ResetMethods],
-        [.. status.History.Select(entry => new DeviceHistoryLine(entry.Time, entry.Kind, entry.Message))]);
+        []);
 }

@@ -41,7 +41,8 @@ public sealed class HostGateway : UntypedActor, IWithTimers
     protected override void PreStart()
     {
         options.Attachments.Tell(new UplinkConnected(Self));
-        options.HostSystem.EventStream.Subscribe(Self, typeof(DeviceStatusChanged));
+        foreach (var told in (Type[])[typeof(DeviceStatusChanged), typeof(DeviceGone), typeof(DeviceNoted)])
+            options.HostSystem.EventStream.Subscribe(Self, told);
         Timers.StartPeriodicTimer("full", SendInventory.Instance, TimeSpan.Zero, FullInventoryInterval);
     }
 
@@ -57,8 +58,10 @@ public sealed class HostGateway : UntypedActor, IWithTimers
             case IHostReport report:
                 claims.Tell(report);
                 break;
-            case DeviceStatusChanged changed:
-                Announce(changed.Status);
+            case DeviceNoted noted:
+                Announce(noted);
+                break;
+            case DeviceStatusChanged or DeviceGone:
                 if (!Timers.IsTimerActive("change"))
                     Timers.StartSingleTimer("change", SendInventory.Instance, ChangeDelay);
                 break;
@@ -77,17 +80,11 @@ public sealed class HostGateway : UntypedActor, IWithTimers
         }
     }
 
-    private readonly Dictionary<PciAddress, DateTimeOffset> announced = [];
-
     /// <summary>What is new in a device's history is an event of the fabric.</summary>
-    private void Announce(DeviceStatus status)
+    private void Announce(DeviceNoted noted)
     {
-        var since = announced.GetValueOrDefault(status.Address);
-        foreach (var entry in status.History.Where(entry => entry.Time > since && entry.Kind != "probed"))
-        {
-            members.TellControls(new FabricEvent(entry.Time, $"device.{entry.Kind}", $"{options.Host}/{status.Address}", options.Host, entry.Message));
-            announced[status.Address] = entry.Time;
-        }
+        if (noted.Entry.Kind != "probed")
+            members.TellControls(new FabricEvent(noted.Entry.Time, $"device.{noted.Entry.Kind}", $"{options.Host}/{noted.Address}", options.Host, noted.Entry.Message));
     }
 
     private void Inject(InjectError inject)

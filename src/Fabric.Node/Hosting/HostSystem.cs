@@ -85,6 +85,5 @@ internal sealed class HostSystem : IAsyncDisposable
             StateBytes: null,
             function.IommuGroup,
             function.PhysicalFunction,
-            [.. function.ResetMethods],
-            History: []))];
+            [.. function.ResetMethods]))];
 }

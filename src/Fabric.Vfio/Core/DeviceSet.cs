@@ -45,8 +45,11 @@ public sealed class DeviceSet
 
     internal DeviceSetKey Key { get; }
 
-    /// <summary>Held for each open, close and hot reset in the set (INV-7).</summary>
-    internal Lock Gate { get; } = new();
+    /// <summary>Held for each open, close and hot reset in the set (INV-7), unless callers take turns.</summary>
+    private readonly Lock gate = new();
+
+    /// <summary>The set is the caller's until the scope ends (INV-7).</summary>
+    internal Lock.Scope Take() => (devices.CallersTakeTurns ? new Lock() : gate).EnterScope();
 
     internal void Add(VfioPciCore device) => members = members.Add(device);
 
@@ -79,11 +82,11 @@ public sealed class DeviceSet
             return NoScope;
         if (caller.Groups > scope.Affected.Length)
             return Fail(Errno.EINVAL, "There are more groups than functions that the reset touches.");
-        lock (Gate)
+        using (Take())
         {
-            if (!HoldsAll(scope))
-                return Fail(Errno.EINVAL, "The reset touches a function that is not vfio's; GET_PCI_HOT_RESET_INFO lists them.");
-            return WithAllAwake(() => ResetOwned(device, caller));
+            if (!HoldsAll(scope.Affected))
+                return NotAllOurs;
+            return WithAllAwake(() => WithMemoryHeld(caller, () => ResetBus(() => devices.Bus!.HotReset(device.Address))));
         }
     }
 
@@ -93,15 +96,42 @@ public sealed class DeviceSet
         var pending = members;
         if (pending.IsEmpty || pending.Any(static member => member.HasSession) || !pending.Any(static member => member.NeedsReset))
             return;
-        if (ScopeOf(pending[0]) is not { } scope || !HoldsAll(scope))
+        if (ScopeOf(pending[0]) is not { } scope || !HoldsAll(scope.Affected))
             return;
-        if (!WithAllAwake(() => ResetBus(pending[0])).IsOk)
+        if (!WithAllAwake(() => ResetBus(() => devices.Bus!.HotReset(pending[0].Address))).IsOk)
             return;
         foreach (var member in pending)
             member.NeedsReset = false;
     }
 
-    private VfioResult ResetOwned(VfioPciCore device, IHotResetOwnership caller)
+    /// <summary>A hot reset that the host decides on (ER-32). Errors: ENODEV, EINVAL (LC-51), EIO, EBUSY (LC-52), and those of the bus.</summary>
+    internal VfioResult ResetByHost(VfioPciCore device)
+    {
+        if (ScopeOf(device) is not { } scope)
+            return NoScope;
+        using (Take())
+        {
+            return HoldsAll(scope.Affected)
+                ? WithAllAwake(() => WithMemoryHeld(AllOwned.Instance, () => ResetBus(() => devices.Bus!.HotReset(device.Address))))
+                : NotAllOurs;
+        }
+    }
+
+    /// <summary>The slot's power off and on again. Errors: ENOTTY, EINVAL, EIO, EBUSY, and those of the bus.</summary>
+    internal VfioResult CyclePowerByHost(VfioPciCore device)
+    {
+        if (devices.Bus?.PowerScopeOf(device.Address) is not { IsDefaultOrEmpty: false } powered)
+            return Fail(Errno.ENOTTY, "The slot of this function has no power controller.");
+        using (Take())
+        {
+            return HoldsAll(powered)
+                ? WithAllAwake(() => WithMemoryHeld(AllOwned.Instance, () => ResetBus(() => devices.Bus!.CyclePower(device.Address))))
+                : NotAllOurs;
+        }
+    }
+
+    /// <summary>No member is accessed while something is done to all of them, and each is in D0 (LC-52).</summary>
+    private VfioResult WithMemoryHeld(IHotResetOwnership caller, Func<VfioResult> then)
     {
         var held = 0;
         try
@@ -117,7 +147,7 @@ public sealed class DeviceSet
 
             foreach (var member in members)
                 member.ForceD0();
-            return ResetBus(device);
+            return then();
         }
         finally
         {
@@ -127,10 +157,10 @@ public sealed class DeviceSet
     }
 
     /// <summary>Config space of each function is carried over the reset, and its driver is told (IO-51).</summary>
-    private VfioResult ResetBus(VfioPciCore device)
+    private VfioResult ResetBus(Func<VfioResult> perform)
     {
         var carried = members.Select(static member => (Member: member, Reset: member.PrepareReset())).ToArray();
-        var outcome = devices.Bus!.HotReset(device.Address);
+        var outcome = perform();
         foreach (var (member, reset) in carried)
         {
             reset.Finish(outcome);
@@ -161,7 +191,7 @@ public sealed class DeviceSet
         }
     }
 
-    private bool HoldsAll(HotResetScope scope) => scope.Affected.All(address => members.Any(member => member.Address == address));
+    private bool HoldsAll(ImmutableArray<PciAddress> affected) => affected.All(address => members.Any(member => member.Address == address));
 
     private HotResetScope? ScopeOf(VfioPciCore device) => devices.Bus?.HotResetScopeOf(device.Address);
 
@@ -172,6 +202,9 @@ public sealed class DeviceSet
         var member = members.FirstOrDefault(member => member.Address == affected);
         return member is null ? HotResetDependent.NotOwned : caller.DeviceIdOf(member);
     }
+
+    private static VfioError NotAllOurs =>
+        new(Errno.EINVAL, "The reset touches a function that is not vfio's; GET_PCI_HOT_RESET_INFO lists them.");
 
     private static VfioError NoScope => new(Errno.ENODEV, "Neither the slot nor the bus of this function can be reset.");
 

@@ -20,6 +20,13 @@ internal static class FunctionRegisters
         return BinaryPrimitives.ReadUInt16LittleEndian(value);
     }
 
+    public static uint Read32(this IPciFunction function, int offset)
+    {
+        Span<byte> value = stackalloc byte[4];
+        function.ReadConfig(offset, value);
+        return BinaryPrimitives.ReadUInt32LittleEndian(value);
+    }
+
     public static void Write16(this IPciFunction function, int offset, ushort value)
     {
         Span<byte> bytes = stackalloc byte[2];

@@ -34,6 +34,24 @@ public interface IHotResetOwnership
     int DeviceIdOf(VfioPciCore device);
 }
 
+/// <summary>The host itself, which needs nobody's leave.</summary>
+internal sealed class AllOwned : IHotResetOwnership
+{
+    private AllOwned()
+    {
+    }
+
+    public static AllOwned Instance { get; } = new();
+
+    public bool IsByDeviceId => true;
+
+    public int Groups => 0;
+
+    public bool Owns(VfioPciCore device) => true;
+
+    public int DeviceIdOf(VfioPciCore device) => HotResetDependent.OwnedNotBound;
+}
+
 /// <summary>Ownership by group descriptors: a device is owned when its group is among them.</summary>
 public sealed class GroupOwnership(params ImmutableArray<int> groups) : IHotResetOwnership
 {

@@ -34,7 +34,7 @@ public sealed partial class VfioPciCore
             return VfioResult.Fail(Errno.ENODEV, "The device is being taken away.");
         if (IommuGroup is null && !hasRawIo)
             return VfioResult.Fail(Errno.EPERM, "Opening a device without an IOMMU takes CAP_SYS_RAWIO.");
-        lock (Set.Gate)
+        using (Set.Take())
         {
             if (!Options.DisableIdleD3 && !runtime.TryGet())
                 return VfioResult.Fail(Errno.EIO, "The device does not wake from D3.");
@@ -124,7 +124,7 @@ public sealed partial class VfioPciCore
     {
         if (session is not { } ending)
             return;
-        lock (Set.Gate)
+        using (Set.Take())
         {
             ending.Gate.Block(MemoryBlocks.Session);
             if (ending.IsFinished)
@@ -155,7 +155,8 @@ public sealed partial class VfioPciCore
             ending.Interrupts.DropTriggers();
             session = null;
             StopDecoding();
-            Set.TryReset();
+            if (!devices.CallersTakeTurns)
+                Set.TryReset();
             if (awake)
                 runtime.Put();
             AllowIdleSleep();
@@ -163,6 +164,13 @@ public sealed partial class VfioPciCore
 
         if (leaving is not null && !sriov.IsActive)
             FinishUnregistering();
+    }
+
+    /// <summary>After a close, where callers take turns: the set is reset if nobody holds any of it and somebody needs it (LC-53). Failure is silent.</summary>
+    public void TryResetSet()
+    {
+        using (Set.Take())
+            Set.TryReset();
     }
 
     // ---- Resets ----------------------------------------------------------------------------------------------------------------------

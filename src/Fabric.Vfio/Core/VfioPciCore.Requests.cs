@@ -1,3 +1,4 @@
+using Fabric.Pci;
 using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Core;
@@ -102,6 +103,13 @@ public sealed partial class VfioPciCore
             _ => open.Regions.Write(region, offset, source),
         };
     }
+
+    /// <summary>
+    /// Whether a write may take as long as a reset or a change of power state does: capabilities have registers that set those off (CF-30,
+    /// CF-31, CF-33, CF-35).
+    /// </summary>
+    public static bool IsSlowWrite(int region, ulong offset, int length) =>
+        region == RegionIndex.Config && offset + (ulong)length > ConfigOffset.HeaderSize;
 
     /// <summary>mmap(2) of a whole BAR (IO-114). Errors: EINVAL for anything but a BAR that can be mapped, and what its claim failed with.</summary>
     public VfioResult<RegionMapping> Map(int region, MapOptions options = MapOptions.None) => Map(region, 0, null, options);

@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using Fabric.Pci;
-using Fabric.Pci.Recovery;
 
 namespace Fabric.Vfio.Core;
 
@@ -106,13 +105,6 @@ public sealed partial class VfioPciCore
             : VfioResult.Fail(Errno.EINVAL, "This device has no VF token; open it without one.");
     }
 
-    /// <summary>error_detected in any channel state: ERR is signalled where somebody listens, the vote is CAN_RECOVER always (ER-1).</summary>
-    public RecoveryVote ErrorDetected()
-    {
-        session?.Interrupts.SignalError();
-        return RecoveryVote.CanRecover;
-    }
-
     /// <summary>
     /// request(n): something has waited n times for the device to be released (LC-34). REQ is signalled on every call. The core closes
     /// nothing by itself.
@@ -185,6 +177,19 @@ public sealed partial class VfioPciCore
         devices.Remove(this);
         Registration = RegistrationState.Unregistered;
         PhysicalFunction?.ContinueUnregistering();
+    }
+
+    /// <summary>Whatever others count on of a core that is given up (LC-42): its use of the PF's token, its mappings.</summary>
+    internal void GiveUp()
+    {
+        Registration = RegistrationState.Unregistered;
+        if (session is not { } lost)
+            return;
+        session = null;
+        lost.Gate.Block(MemoryBlocks.Session);
+        if (lost.IsFinished)
+            PhysicalFunction?.token?.RemoveUser();
+        dma.Clear();
     }
 
     /// <summary>Registered in its set: from here on it may sleep until it is opened (LC-4).</summary>

@@ -8,7 +8,11 @@ namespace Fabric.Vfio.Core;
 /// The functions of one host that are registered with the core: which sets they make (LC-50), which of them are PFs with VFs of the core's
 /// own making (SV-22). Without a bus every device is a set of its own.
 /// </summary>
-public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = null)
+/// <param name="callersTakeTurns">
+/// Whoever calls sees to it that one device of a set is opened, closed or hot-reset at a time (INV-7), and asks for
+/// <see cref="VfioPciCore.TryResetSet"/> after a close: a set has no lock then, at which all would wait for one whose hardware hangs.
+/// </param>
+public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = null, bool callersTakeTurns = false)
 {
     private readonly Lock gate = new();
     private readonly SortedDictionary<PciAddress, VfioPciCore> registered = [];
@@ -27,6 +31,8 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
     }
 
     internal IPciBus? Bus => bus;
+
+    internal bool CallersTakeTurns => callersTakeTurns;
 
     public bool TryFind(PciAddress address, [NotNullWhen(true)] out VfioPciCore? device)
     {
@@ -60,6 +66,22 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
         }
 
         return device;
+    }
+
+    /// <summary>
+    /// Forgets a device whose core is given up, in whatever state it is, without touching its function: its address can be registered anew.
+    /// </summary>
+    public void Forget(VfioPciCore device)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        lock (gate)
+        {
+            if (!registered.TryGetValue(device.Address, out var known) || known != device)
+                return;
+        }
+
+        device.GiveUp();
+        Remove(device);
     }
 
     /// <summary>The VFs of a PF, found or on their way out.</summary>

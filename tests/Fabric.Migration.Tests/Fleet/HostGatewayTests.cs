@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.TestKit;
 using Fabric.Devices;
@@ -82,8 +81,8 @@ public sealed class HostGatewayTests : LoneNode
         var fleet = Fleet;
         var opened = new DeviceHistoryEntry(DateTimeOffset.UnixEpoch.AddSeconds(1), "opened", "opened by c1");
         var closed = new DeviceHistoryEntry(DateTimeOffset.UnixEpoch.AddSeconds(2), "closed", "closed by c1");
-        Gateway.Tell(new DeviceStatusChanged(Status(opened)));
-        Gateway.Tell(new DeviceStatusChanged(Status(opened, closed)));
+        Gateway.Tell(new DeviceNoted(Device, opened));
+        Gateway.Tell(new DeviceNoted(Device, closed));
 
         var events = new[] { await NextEvent(fleet), await NextEvent(fleet) };
 
@@ -136,9 +135,9 @@ public sealed class HostGatewayTests : LoneNode
     private static async Task<FabricEvent> NextEvent(TestProbe fleet) =>
         (FabricEvent)await fleet.FishForMessageAsync(message => message is FabricEvent, Patience, cancellationToken: Cancellation);
 
-    private static DeviceStatus Status(params ImmutableArray<DeviceHistoryEntry> history) => new(
+    private static DeviceStatus Status() => new(
         Device, new PciIds(0x1d0f, 0xfab1), "accelerator", Physical: false, "accelerator-vf", DeviceState.Closed, DeviceHealth.Healthy,
-        Migration: null, Holder: null, StateBytes: 4096, IommuGroup: null, PhysicalFunction: null, ["flr"], history);
+        Migration: null, Holder: null, StateBytes: 4096, IommuGroup: null, PhysicalFunction: null, ["flr"]);
 
     private sealed class Relay(IActorRef to) : UntypedActor
     {

@@ -11,7 +11,7 @@ public sealed class TargetPlannerTests
 
     private static readonly DeviceStatus Free = new(
         PciAddress.Parse(First), new PciIds(0x1b36, 0xfab1), "accelerator", Physical: false, "accelerator-vf", DeviceState.Closed, DeviceHealth.Healthy,
-        Migration: null, Holder: null, StateBytes: 4096, IommuGroup: null, PhysicalFunction: null, ResetMethods: [], History: []);
+        Migration: null, Holder: null, StateBytes: 4096, IommuGroup: null, PhysicalFunction: null, ResetMethods: []);
 
     [Fact]
     public void A_free_device_of_the_model_that_is_named_is_taken()

@@ -79,6 +79,28 @@ internal sealed class ConfigSnapshot
         }
     }
 
+    /// <summary>What of it hardware has lost since.</summary>
+    public LostConfig FindLost(IPciFunction function)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        var lost = LostConfig.None;
+        Span<byte> bytes = stackalloc byte[sizeof(uint)];
+        foreach (var (register, start, value) in saved)
+        {
+            var at = bytes[..register.Width];
+            function.ReadConfig(start + register.Offset, at);
+            var changed = (LittleEndian.Load(at) ^ value) & register.Kept;
+            if (changed != 0)
+                lost |= start != 0 ? LostConfig.Capabilities : register == Command ? OfCommand((PciCommand)changed, (PciCommand)value) : LostConfig.Bars;
+        }
+
+        return lost;
+    }
+
+    private static LostConfig OfCommand(PciCommand changed, PciCommand value) =>
+        ((changed & value & PciCommand.BusMaster) != 0 ? LostConfig.BusMaster : LostConfig.None) |
+        ((changed & value & (PciCommand.MemorySpace | PciCommand.IoSpace)) != 0 ? LostConfig.Decode : LostConfig.None);
+
     private static ImmutableArray<Register> Of(StandardEntry entry, ReadOnlySpan<byte> raw) => entry.Id switch
     {
         StandardCapability.PowerManagement => PowerManagement,

@@ -1,0 +1,112 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using Akka.Event;
+using Fabric.Devices.Recovery;
+using Fabric.Pci;
+
+namespace Fabric.Devices;
+
+/// <summary>Errors: folded, told of at most so often, and recovered from one after the other where they share functions.</summary>
+public sealed partial class HostActor
+{
+    /// <summary>As many as the kernel's AER queue holds.</summary>
+    private const int MaxWaitingErrors = 128;
+
+    /// <summary>The recoveries that run, and the functions that take part in each.</summary>
+    private readonly Dictionary<IActorRef, Running> recoveries = [];
+
+    private readonly List<AerRecord> waitingErrors = [];
+
+    /// <summary>Devices whose errors were told of within the interval; theirs gather until it is over.</summary>
+    private readonly HashSet<PciAddress> quiet = [];
+
+    /// <summary>Who waits for what comes of an error that was injected.</summary>
+    private readonly Dictionary<PciAddress, List<IActorRef>> injectors = [];
+
+    private sealed record ErrorsDue(PciAddress Source);
+
+    private sealed record Running(PciAddress Source, ImmutableArray<RecoveryMember> Scope);
+
+    /// <summary>
+    /// An uncorrectable error is recovered from at once, unless that device's recovery is under way already; everything else waits until the
+    /// device may be told of again.
+    /// </summary>
+    private void OnErrors(PciAddress source)
+    {
+        if (!quiet.Contains(source) || (fold.HasUncorrectable(source) && !IsOutOfService(source) && !IsRecovering(source)))
+            TakeErrors(source);
+    }
+
+    private void OnErrorsDue(ErrorsDue due)
+    {
+        quiet.Remove(due.Source);
+        TakeErrors(due.Source);
+    }
+
+    private void TakeErrors(PciAddress source)
+    {
+        if (fold.Take(source) is not { } errors)
+            return;
+        if (quiet.Add(source))
+            Timers.StartSingleTimer(source, new ErrorsDue(source), options.Devices.ErrorInterval);
+        if (supervised.TryGetValue(source, out var device))
+        {
+            device.Supervisor.Tell(new ErrorsReported(errors.Worst, errors.Correctable, errors.Uncorrectable));
+        }
+        else if (options.Bus.RecoveryScope(source).Count == 0)
+        {
+            Context.GetLogger().Warning("An error was reported for {0}, which is not a device of this host", source);
+            return;
+        }
+
+        Recover(errors.Worst);
+    }
+
+    private void Recover(AerRecord record)
+    {
+        if (record.Severity == AerSeverity.Correctable)
+            Report(record, null, "corrected by hardware: counted, nothing to recover");
+        else if (IsOutOfService(record.Source))
+            Report(record, false, "out of service: counted, not recovered");
+        else if (waitingErrors.Count == MaxWaitingErrors)
+            Report(record, false, $"dropped: {MaxWaitingErrors} others wait for recovery already");
+        else
+        {
+            waitingErrors.Add(record);
+            RecoverWaiting();
+        }
+    }
+
+    private void Report(AerRecord record, bool? recovered, string step) =>
+        AnswerInjectors(new RecoveryReport(record.Source, record.Severity, recovered, TimeSpan.Zero, [step]));
+
+    private bool IsRecovering(PciAddress source) =>
+        waitingErrors.Exists(waiting => waiting.Source == source) || recoveries.Values.Any(running => running.Source == source);
+
+    private bool IsOutOfService(PciAddress source) =>
+        statuses.TryGetValue(source, out var status) && status.State is DeviceState.Quarantined or DeviceState.Removing;
+
+    /// <summary>Starts the recoveries that can: those of which no function takes part in another one. Errors under one port go one after the other.</summary>
+    private void RecoverWaiting()
+    {
+        foreach (var record in waitingErrors.ToArray())
+        {
+            var scope = options.Bus.RecoveryScope(record.Source)
+                .Where(supervised.ContainsKey)
+                .Select(address => new RecoveryMember(address, supervised[address].Supervisor))
+                .ToImmutableArray();
+            if (recoveries.Values.Any(running => running.Scope.Intersect(scope).Any()))
+                continue;
+            waitingErrors.Remove(record);
+            recoveries[Context.Watch(Context.ActorOf(RecoveryActor.Props(record, scope, options.Bus, context)))] = new Running(record.Source, scope);
+        }
+    }
+
+    private void AnswerInjectors(RecoveryReport report)
+    {
+        if (!injectors.Remove(report.Source, out var waiting))
+            return;
+        foreach (var injector in waiting)
+            injector.Tell(report);
+    }
+}

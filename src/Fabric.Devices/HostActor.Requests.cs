@@ -1,0 +1,111 @@
+using Akka.Actor;
+using Fabric.Pci;
+using Fabric.Vfio;
+
+namespace Fabric.Devices;
+
+/// <summary>What is asked of a host, by consumers and by operators.</summary>
+public sealed partial class HostActor
+{
+    /// <summary>Who waits for a device to be gone.</summary>
+    private readonly Dictionary<PciAddress, List<IActorRef>> removals = [];
+
+    /// <summary>Changes of the number of VFs that are under way, by PF.</summary>
+    private readonly Dictionary<PciAddress, IActorRef> sriov = [];
+
+    private void Obey(HostRequest request)
+    {
+        switch (request)
+        {
+            case ListDevices:
+                Sender.Tell(new DeviceList([.. statuses.Values]));
+                break;
+            case GetDeviceHistory history when statuses.ContainsKey(history.Address) || standings.ContainsKey(history.Address):
+                context.History.Forward(history);
+                break;
+            case InjectFault inject:
+                Inject(inject);
+                break;
+            case ConfigureSriov configure:
+                Configure(configure);
+                break;
+            case DeviceCommand command when supervised.TryGetValue(command.Address, out var device):
+                if (command is RemoveDevice)
+                    Waiting(command.Address).Add(Sender);
+                device.Supervisor.Forward(command);
+                break;
+            case DeviceCommand command:
+                Sender.Tell(Unknown(command.Address));
+                break;
+            default:
+                Unhandled(request);
+                break;
+        }
+    }
+
+    private List<IActorRef> Waiting(PciAddress address) => removals.TryGetValue(address, out var waiting) ? waiting : removals[address] = [];
+
+    private DeviceFailed Unknown(PciAddress address) => statuses.ContainsKey(address)
+        ? new DeviceFailed(Errno.ENODEV, $"{address} is shown by this host, and not handed out.")
+        : new DeviceFailed(Errno.ENODEV, $"This host has no device {address} to hand out; list its devices.");
+
+    // ---- SR-IOV (contract §5) --------------------------------------------------------------------------------------------------------
+
+    private void Configure(ConfigureSriov command)
+    {
+        if (!supervised.TryGetValue(command.Address, out var physical))
+        {
+            Sender.Tell(Unknown(command.Address));
+            return;
+        }
+
+        if (sriov.TryGetValue(command.Address, out var running))
+        {
+            running.Forward(command);
+            return;
+        }
+
+        var functions = supervised.Values
+            .Where(device => device.Function.PhysicalFunction == command.Address)
+            .ToDictionary(device => device.Function.Address, device => device.Supervisor);
+        sriov[command.Address] = Context.Watch(Context.ActorOf(SriovOperation.Props(command, physical.Supervisor, functions, options.Bus, Sender)));
+    }
+
+    /// <summary>Its PF takes it off the bus, with all others of its VFs.</summary>
+    private bool IsRemovedBySriov(IPciFunction function) => function.PhysicalFunction is { } physical && sriov.ContainsKey(physical);
+
+    // ---- Faults ----------------------------------------------------------------------------------------------------------------------
+
+    private void Inject(InjectFault inject)
+    {
+        if (options.Bus is not IFaultInjection faults)
+        {
+            Sender.Tell(new DeviceFailed(Errno.EOPNOTSUPP, "Faults can be injected into emulated functions only."));
+            return;
+        }
+
+        // The report of an error comes back by way of the bus, as a real one would: remember who waits for it, before it can come.
+        if (inject is InjectAer aer)
+        {
+            injectors.TryAdd(aer.Address, []);
+            injectors[aer.Address].Add(Sender);
+        }
+
+        var injected = inject switch
+        {
+            InjectAer error => faults.InjectAer(error.Address, error.Severity),
+            InjectHang hang => faults.Hang(hang.Address, hang.Point),
+            ReleaseHang release => faults.Release(release.Address),
+            InjectRemoval removal => faults.PullOut(removal.Address),
+            InjectReturn back => faults.PutBack(back.Address),
+            InjectFlap flap => faults.Flap(flap.Address, flap.Times, flap.Each),
+            _ => VfioResult.Fail(Errno.EINVAL, "There is no such fault."),
+        };
+        if (!injected.IsOk)
+            injectors.Remove(inject.Address);
+        if (!injected.IsOk)
+            Sender.Tell(new DeviceFailed(injected.Error));
+        else if (inject is not InjectAer)
+            Sender.Tell(HostDone.Instance);
+    }
+}

@@ -180,37 +180,26 @@ public sealed partial class VfioPciCore
             return use.Refused;
         if (!ResetWorks)
             return VfioResult.Fail(Errno.EINVAL, "No reset of this device works; GET_INFO shows it without the RESET flag.");
-        open.Gate.Lock();
-        try
-        {
-            return ResetHeld(open, ResetMethods);
-        }
-        finally
-        {
-            open.Gate.Unlock();
-        }
+        return ResetAlone(open, ResetMethods);
     }
 
     /// <summary>
-    /// A reset that the host decides on, open or not (sysfs: reset), by one method or by the first of <see cref="ResetMethods"/>. Memory of an
-    /// open device is held as in RESET. Errors: ENOTTY no such method, EAGAIN under contention, EIO or ETIMEDOUT when it failed.
+    /// A reset that the host decides on, open or not (sysfs: reset), by one method or by the first of <see cref="ResetMethods"/>. It is as
+    /// RESET for the holder, and wakes the device while it lasts; one that does not wake is reset all the same, as that may help. Errors:
+    /// ENOTTY no such method, EAGAIN under contention, EIO or ETIMEDOUT when it failed.
     /// </summary>
     public VfioResult ResetByHost(string? method = null)
     {
         ImmutableArray<string> methods = method is null ? ResetMethods : [method];
-        if (session is { } open)
-        {
-            open.Gate.Lock();
-            try
-            {
-                return ResetHeld(open, methods);
-            }
-            finally
-            {
-                open.Gate.Unlock();
-            }
-        }
+        var awake = runtime.TryGet();
+        var reset = session is { } open ? ResetAlone(open, methods) : ResetClosed(methods);
+        if (awake || (reset.IsOk && runtime.TryGet()))
+            runtime.Put();
+        return reset;
+    }
 
+    private VfioResult ResetClosed(ImmutableArray<string> methods)
+    {
         ForceD0();
         var reset = FunctionReset.Run(function, methods, Driver.Resets);
         if (reset.IsOk)
@@ -220,6 +209,20 @@ public sealed partial class VfioPciCore
         }
 
         return reset;
+    }
+
+    /// <summary>No access is under way while it lasts.</summary>
+    private VfioResult ResetAlone(Session open, ImmutableArray<string> methods)
+    {
+        open.Gate.Lock();
+        try
+        {
+            return ResetHeld(open, methods);
+        }
+        finally
+        {
+            open.Gate.Unlock();
+        }
     }
 
     /// <summary>Memory is held; DMA buffers come back where memory can be used.</summary>

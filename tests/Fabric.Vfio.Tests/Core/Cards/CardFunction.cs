@@ -67,6 +67,12 @@ internal sealed class CardFunction : IPciFunction
     /// <summary>Errno of the next resets; None is success.</summary>
     public Errno OnReset { get; set; }
 
+    /// <summary>Errno of resets by one method; those without one come to <see cref="OnReset"/>.</summary>
+    public Dictionary<string, Errno> OnMethod { get; } = [];
+
+    /// <summary>Methods by which it was to be reset, in order.</summary>
+    public List<string> MethodsTried { get; } = [];
+
     public Errno OnSetVirtualFunctions { get; set; }
 
     /// <summary>Gone: it leaves no power state any more.</summary>
@@ -104,7 +110,7 @@ internal sealed class CardFunction : IPciFunction
 
     public AtomicCompletion Atomics { get; init; }
 
-    public IReadOnlyList<string> ResetMethods => ["flr"];
+    public IReadOnlyList<string> ResetMethods { get; init; } = ["flr"];
 
     public PciPowerState PowerState => (PciPowerState)(Get16(Pmcsr) & PowerManagementCapability.StateMask);
 
@@ -160,8 +166,9 @@ internal sealed class CardFunction : IPciFunction
     public VfioResult Reset(string method)
     {
         Calls.Add("reset");
-        if (OnReset != Errno.None)
-            return VfioResult.Fail(OnReset, "The reset did not work.");
+        MethodsTried.Add(method);
+        if (OnMethod.GetValueOrDefault(method, OnReset) is not Errno.None and var errno)
+            return VfioResult.Fail(errno, "The reset did not work.");
         LoseEverything();
         return VfioResult.Ok;
     }

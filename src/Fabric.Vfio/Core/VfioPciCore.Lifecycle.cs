@@ -38,6 +38,7 @@ public sealed partial class VfioPciCore
         {
             if (!Options.DisableIdleD3 && !runtime.TryGet())
                 return VfioResult.Fail(Errno.EIO, "The device does not wake from D3.");
+            ForceD0();
             function.ChangeCommand(clear: PciCommand.BusMaster);
             function.ChangeCommand(set: Decoders());
             var reset = FunctionReset.Run(function, ResetMethods, Driver.Resets);
@@ -49,7 +50,11 @@ public sealed partial class VfioPciCore
             }
 
             ResetWorks = reset.IsOk;
+            if (reset.IsOk)
+                power.Resync();
             session = NewSession();
+            if (power.Current == PciPowerState.D3Hot)
+                session.Gate.Block(MemoryBlocks.Power);                                  // INV-1: it did not wake, and no reset woke it.
             session.Regions.ClaimBars();
             function.ConnectDma(dma);
             return VfioResult.Ok;

@@ -84,6 +84,12 @@ internal sealed class CardFunction : IPciFunction
 
     public Action DuringReset { get; set; } = () => { };
 
+    /// <summary>Whether who claims its BARs, or resets its bus, has the device's set alone (INV-7).</summary>
+    public Func<bool> HasSetAlone { get; set; } = () => true;
+
+    /// <summary>Resets that took place.</summary>
+    public int Resets { get; private set; }
+
     public CardBus? Bus { get; set; }
 
     public IDmaSpace? Dma { get; private set; }
@@ -111,6 +117,8 @@ internal sealed class CardFunction : IPciFunction
     public AtomicCompletion Atomics { get; init; }
 
     public IReadOnlyList<string> ResetMethods { get; init; } = ["flr"];
+
+    public IFunctionInterrupts Interrupts { get; init; } = NoInterrupts.Instance;
 
     public PciPowerState PowerState => (PciPowerState)(Get16(Pmcsr) & PowerManagementCapability.StateMask);
 
@@ -142,10 +150,15 @@ internal sealed class CardFunction : IPciFunction
     public VfioResult ClaimBar(int bar)
     {
         Calls.Add($"claim {bar}");
+        MeetSet("claimed");
         return Claims.TryGetValue(bar, out var errno) ? VfioResult.Fail(errno, "The BAR cannot be claimed.") : VfioResult.Ok;
     }
 
-    public void ReleaseBar(int bar) => Calls.Add($"release {bar}");
+    public void ReleaseBar(int bar)
+    {
+        Calls.Add($"release {bar}");
+        MeetSet("released");
+    }
 
     public VfioResult ReadRegion(int region, ulong offset, Span<byte> destination)
     {
@@ -175,6 +188,7 @@ internal sealed class CardFunction : IPciFunction
 
     public void LoseEverything()
     {
+        Resets++;
         DuringReset();
         if (Has(PciCommand.BusMaster))
             Violations.Add("reset while it masters the bus");
@@ -195,6 +209,12 @@ internal sealed class CardFunction : IPciFunction
             return VfioResult.Fail(OnSetVirtualFunctions, "The VFs cannot be made.");
         Bus?.SetVirtualFunctions(this, count);
         return VfioResult.Ok;
+    }
+
+    public void MeetSet(string what)
+    {
+        if (!HasSetAlone())
+            Violations.Add($"INV-7: {what} while others may have the set");
     }
 
     /// <summary>The bytes and widths of accesses, as "r0+8/4": region, offset, width.</summary>

@@ -9,6 +9,13 @@ namespace Fabric.Vfio.Tests;
 /// </summary>
 internal static class FuzzRun
 {
+    /// <summary>Inputs of one run, before the factor: they are a million at least.</summary>
+    public const int ToDecoders = 700_000;
+
+    public const int ToConfigSpace = 350_000;
+
+    public const int ToDevices = 100_000;
+
     private const string SeedVariable = "FABRIC_FUZZ_SEED";
     private const string FactorVariable = "FABRIC_FUZZ_FACTOR";
 

@@ -53,8 +53,7 @@ public sealed partial class VfioPciCore
             if (reset.IsOk)
                 power.Resync();
             session = NewSession();
-            if (power.Current == PciPowerState.D3Hot)
-                session.Gate.Block(MemoryBlocks.Power);                                  // INV-1: it did not wake, and no reset woke it.
+            BlockUnusable(session);
             session.Regions.ClaimBars();
             function.ConnectDma(dma);
             return VfioResult.Ok;
@@ -70,6 +69,15 @@ public sealed partial class VfioPciCore
         PhysicalFunction?.token?.AddUser();
         session.IsFinished = true;
         return VfioResult.Ok;
+    }
+
+    /// <summary>INV-1 from the start: a function that neither woke nor was reset, and one without memory BARs, for which nothing turned decode on.</summary>
+    private void BlockUnusable(Session opening)
+    {
+        if (power.Current == PciPowerState.D3Hot)
+            opening.Gate.Block(MemoryBlocks.Power);
+        if (!opening.Config.MemoryEnabled)
+            opening.Gate.Block(MemoryBlocks.Decode);
     }
 
     private Session NewSession()

@@ -4,6 +4,7 @@ using BenchmarkDotNet.Diagnosers;
 using BenchmarkDotNet.Exporters;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Loggers;
+using BenchmarkDotNet.Reports;
 using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.Emit;
 using Fabric.Benchmarks;
@@ -26,6 +27,7 @@ static int Micro(string[] args)
         .AddDiagnoser(MemoryDiagnoser.Default)
         .AddColumnProvider(DefaultColumnProviders.Instance)
         .AddColumn(StatisticColumn.Median)
+        .WithSummaryStyle(SummaryStyle.Default.WithMaxParameterColumnWidth(40))
         .AddExporter(MarkdownExporter.Console)
         .AddLogger(ConsoleLogger.Default);
     return TargetAttribute.Judge(BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args, config));

@@ -59,10 +59,22 @@ public abstract class Structure
         public override bool Encode() => decoded.Value.EncodeReply(bytes, (uint)bytes.Length).IsOk;
     }
 
-    private sealed class Payload<T>() : Structure(typeof(T)) where T : unmanaged, IFeaturePayload<T>
+    private sealed class Payload<T> : Structure where T : unmanaged, IFeaturePayload<T>
     {
         private readonly byte[] bytes = new byte[Unsafe.SizeOf<VfioDeviceFeature>() + Unsafe.SizeOf<T>()];
         private VfioResult<T> decoded;
+
+        public Payload()
+            : base(typeof(T)) => Sample.EncodePayload(bytes, (uint)bytes.Length);
+
+        /// <summary>What says something, for those that must.</summary>
+        private static T Sample => default(T) switch
+        {
+            VfioDeviceFeatureDmaBuf => (T)(object)new VfioDeviceFeatureDmaBuf(RegionIndex: 0, OpenFlags: 0, Flags: 0, NrRanges: 1),
+            VfioDeviceFeatureDmaLoggingControl => (T)(object)new VfioDeviceFeatureDmaLoggingControl(PageSize: 4096, NumRanges: 1, Reserved: 0, Ranges: 0),
+            VfioDeviceFeatureDmaLoggingReport => (T)(object)new VfioDeviceFeatureDmaLoggingReport(Iova: 0, Length: 4096, PageSize: 4096, Bitmap: 0),
+            _ => default,
+        };
 
         public override bool Decode() => (decoded = FeatureCodec.DecodePayload<T>(bytes)).IsOk;
 

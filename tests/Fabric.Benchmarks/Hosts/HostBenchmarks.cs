@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime;
 using Akka.Actor;
+using Fabric.Vfio.Core;
 
 namespace Fabric.Benchmarks.Hosts;
 
@@ -20,6 +21,7 @@ internal static class HostBenchmarks
         using var system = BenchHost.System();
         await ProbeAsync(system, "warm-up", Functions(100));
 
+        var core = CoreBytes(Math.Min(count, 10_000));
         var bare = Settled();
         var functions = Functions(count);
         var stored = Settled();
@@ -38,10 +40,22 @@ internal static class HostBenchmarks
             Config space that a function stores, bytes         {IdleFunction.ConfigBytes,12:N0}
             The function's other objects, bytes                {((double)(stored - bare) / count) - IdleFunction.ConfigBytes,12:N0}
             Idle device in all but its config space, bytes     {device,12:N0}  target {TargetBytes:N0}: {(device <= TargetBytes ? "met" : "MISSED")}
+            Of it: its core, registered alone, bytes           {core,12:N0}
             Managed memory of the process, MiB                 {probed / 1024.0 / 1024.0,12:N0}
             """));
         await system.Terminate();
         return device <= TargetBytes ? 0 : 1;
+    }
+
+    /// <summary>What the core of one sleeping function keeps, without actors and without the function.</summary>
+    private static double CoreBytes(int count)
+    {
+        var functions = Functions(count);
+        var before = Settled();
+        var cores = Array.ConvertAll(functions, static function => VfioPciCore.Register(function).Value);
+        var after = Settled();
+        GC.KeepAlive(cores);
+        return (double)(after - before) / count;
     }
 
     private static IdleFunction[] Functions(int count) => [.. Enumerable.Range(0, count).Select(static i => new IdleFunction(i))];

@@ -4,14 +4,31 @@ using BenchmarkDotNet.Diagnosers;
 using BenchmarkDotNet.Exporters;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Loggers;
+using BenchmarkDotNet.Reports;
 using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.Emit;
+using Fabric.Benchmarks;
+using Fabric.Benchmarks.Devices;
+using Fabric.Benchmarks.Hosts;
 
-// In one process: a baseline and what is measured against it meet the same machine at the same time.
-var config = ManualConfig.CreateEmpty()
-    .AddJob(Job.ShortRun.WithToolchain(InProcessEmitToolchain.Instance).WithIterationCount(8))
-    .AddDiagnoser(MemoryDiagnoser.Default)
-    .AddColumnProvider(DefaultColumnProviders.Instance)
-    .AddExporter(MarkdownExporter.Console)
-    .AddLogger(ConsoleLogger.Default);
-BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args, config);
+// Ends with 1 where a target was missed.
+return args switch
+{
+    ["devices", .. var rest] => await DeviceBenchmarks.RunAsync(rest),
+    ["host", .. var rest] => await HostBenchmarks.RunAsync(rest),
+    _ => Micro(args),
+};
+
+static int Micro(string[] args)
+{
+    // In one process: a baseline and what is measured against it meet the same machine at the same time.
+    var config = ManualConfig.CreateEmpty()
+        .AddJob(Job.ShortRun.WithToolchain(InProcessEmitToolchain.Instance).WithIterationCount(8))
+        .AddDiagnoser(MemoryDiagnoser.Default)
+        .AddColumnProvider(DefaultColumnProviders.Instance)
+        .AddColumn(StatisticColumn.Median)
+        .WithSummaryStyle(SummaryStyle.Default.WithMaxParameterColumnWidth(40))
+        .AddExporter(MarkdownExporter.Console)
+        .AddLogger(ConsoleLogger.Default);
+    return TargetAttribute.Judge(BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args, config));
+}

@@ -38,6 +38,7 @@ public sealed partial class VfioPciCore
         {
             if (!Options.DisableIdleD3 && !runtime.TryGet())
                 return VfioResult.Fail(Errno.EIO, "The device does not wake from D3.");
+            ForceD0();
             function.ChangeCommand(clear: PciCommand.BusMaster);
             function.ChangeCommand(set: Decoders());
             var reset = FunctionReset.Run(function, ResetMethods, Driver.Resets);
@@ -49,7 +50,10 @@ public sealed partial class VfioPciCore
             }
 
             ResetWorks = reset.IsOk;
+            if (reset.IsOk)
+                power.Resync();
             session = NewSession();
+            BlockUnusable(session);
             session.Regions.ClaimBars();
             function.ConnectDma(dma);
             return VfioResult.Ok;
@@ -65,6 +69,15 @@ public sealed partial class VfioPciCore
         PhysicalFunction?.token?.AddUser();
         session.IsFinished = true;
         return VfioResult.Ok;
+    }
+
+    /// <summary>INV-1 from the start: a function that neither woke nor was reset, and one without memory BARs, for which nothing turned decode on.</summary>
+    private void BlockUnusable(Session opening)
+    {
+        if (power.Current == PciPowerState.D3Hot)
+            opening.Gate.Block(MemoryBlocks.Power);
+        if (!opening.Config.MemoryEnabled)
+            opening.Gate.Block(MemoryBlocks.Decode);
     }
 
     private Session NewSession()
@@ -188,37 +201,26 @@ public sealed partial class VfioPciCore
             return use.Refused;
         if (!ResetWorks)
             return VfioResult.Fail(Errno.EINVAL, "No reset of this device works; GET_INFO shows it without the RESET flag.");
-        open.Gate.Lock();
-        try
-        {
-            return ResetHeld(open, ResetMethods);
-        }
-        finally
-        {
-            open.Gate.Unlock();
-        }
+        return ResetAlone(open, ResetMethods);
     }
 
     /// <summary>
-    /// A reset that the host decides on, open or not (sysfs: reset), by one method or by the first of <see cref="ResetMethods"/>. Memory of an
-    /// open device is held as in RESET. Errors: ENOTTY no such method, EAGAIN under contention, EIO or ETIMEDOUT when it failed.
+    /// A reset that the host decides on, open or not (sysfs: reset), by one method or by the first of <see cref="ResetMethods"/>. It is as
+    /// RESET for the holder, and wakes the device while it lasts; one that does not wake is reset all the same, as that may help. Errors:
+    /// ENOTTY no such method, EAGAIN under contention, EIO or ETIMEDOUT when it failed.
     /// </summary>
     public VfioResult ResetByHost(string? method = null)
     {
         ImmutableArray<string> methods = method is null ? ResetMethods : [method];
-        if (session is { } open)
-        {
-            open.Gate.Lock();
-            try
-            {
-                return ResetHeld(open, methods);
-            }
-            finally
-            {
-                open.Gate.Unlock();
-            }
-        }
+        var awake = runtime.TryGet();
+        var reset = session is { } open ? ResetAlone(open, methods) : ResetClosed(methods);
+        if (awake || (reset.IsOk && runtime.TryGet()))
+            runtime.Put();
+        return reset;
+    }
 
+    private VfioResult ResetClosed(ImmutableArray<string> methods)
+    {
         ForceD0();
         var reset = FunctionReset.Run(function, methods, Driver.Resets);
         if (reset.IsOk)
@@ -228,6 +230,20 @@ public sealed partial class VfioPciCore
         }
 
         return reset;
+    }
+
+    /// <summary>No access is under way while it lasts.</summary>
+    private VfioResult ResetAlone(Session open, ImmutableArray<string> methods)
+    {
+        open.Gate.Lock();
+        try
+        {
+            return ResetHeld(open, methods);
+        }
+        finally
+        {
+            open.Gate.Unlock();
+        }
     }
 
     /// <summary>Memory is held; DMA buffers come back where memory can be used.</summary>

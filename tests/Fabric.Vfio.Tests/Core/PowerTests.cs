@@ -283,4 +283,42 @@ public sealed class PowerTests
 
         Assert.True(kept.Has(PciCommand.BusMaster));
     }
+
+    [Fact]
+    public void A_device_that_is_stuck_in_D3hot_when_it_is_opened_gives_nobody_its_memory_INV_1()
+    {
+        var (stuck, other) = StuckAndClosed();
+        other.SetResetMethods([]);
+
+        Assert.True(other.Open().IsOk);
+
+        Assert.False(other.IsMemoryUsable);
+        Assert.Equal(Errno.EIO, other.Read(CardFunction.MemoryBar, 0, new byte[4]).Error.Errno);
+        Assert.Empty(stuck.Violations);
+        other.Healthy();
+    }
+
+    [Fact]
+    public void A_device_that_only_its_reset_at_opening_wakes_has_its_memory_LC_20()
+    {
+        var (_, other) = StuckAndClosed();
+
+        Assert.True(other.Open().IsOk);
+
+        Assert.True(other.IsMemoryUsable);
+        Assert.True(other.Read(CardFunction.MemoryBar, 0, new byte[4]).IsOk);
+        other.Healthy();
+    }
+
+    /// <summary>Its holder left it in D3hot, from where it does not wake, and its reset did not work when it was closed.</summary>
+    private static (CardFunction Function, VfioPciCore Core) StuckAndClosed()
+    {
+        var stuck = new CardFunction(Card.At(0), noSoftReset: true);
+        var device = Card.Open(stuck, options: new CoreOptions(DisableIdleD3: true));
+        device.WritePowerState(PciPowerState.D3Hot);
+        (stuck.IsStuck, stuck.OnReset) = (true, Errno.EIO);
+        device.Close();
+        stuck.OnReset = Errno.None;
+        return (stuck, device);
+    }
 }

@@ -334,4 +334,21 @@ public sealed class RegionTests
         var offset = Convert.ToUInt64(parts[1], 16);
         return parts[0] == $"{CardFunction.MsixBar}" && offset < TableEnd && offset + ulong.Parse(parts[2]) > Table;
     }
+
+    [Fact]
+    public void The_ROM_of_a_function_without_memory_BARs_is_there_once_decode_is_on_INV_1()
+    {
+        var function = new CardFunction(Card.At(0))
+        {
+            Bars = [new(BarKind.Io, 0x20), PciBar.None, PciBar.None, PciBar.None, PciBar.None, PciBar.None],
+            Rom = new PciRom(BarSize: 0x1000, ContentBytes: 0x300, ShadowBytes: 0),
+        };
+        var device = Card.Open(function);
+
+        Assert.Equal(Errno.EIO, device.Read(RegionIndex.Rom, 0, new byte[4]).Error.Errno);
+        device.Healthy();
+        device.WriteCommand(PciCommand.MemorySpace);
+        Assert.True(device.Read(RegionIndex.Rom, 0, new byte[4]).IsOk);
+        Assert.Empty(function.Violations);
+    }
 }

@@ -3,6 +3,7 @@ using Fabric.Pci.Capabilities;
 using Fabric.Vfio.Core;
 using Fabric.Vfio.Migration;
 using Fabric.Vfio.Tests.Core.Cards;
+using Fabric.Vfio.Tests.Core.ConfigSpace;
 using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Tests.Core;
@@ -163,5 +164,36 @@ public sealed class RegistrationTests
         devices.Register(Card.Physical());
 
         Assert.Equal(Errno.EBUSY, devices.Register(Card.Physical()).Error.Errno);
+    }
+
+    [Theory]
+    [InlineData(ConfigOffset.ConventionalSize)]
+    [InlineData(ConfigOffset.ExtendedSize)]
+    public void A_capability_that_config_space_cuts_off_is_none(int configSize)
+    {
+        var config = new byte[configSize];
+        config[ConfigOffset.Status] = (byte)PciStatus.CapabilitiesList;
+        config[ConfigOffset.CapabilitiesPointer] = 0xfc;
+        config[0xfc] = (byte)StandardCapability.PowerManagement;
+        var options = new CoreOptions(AllowNoIommu: true);
+
+        var core = VfioPciCore.Register(new ConfigFunction(config), options: options).Value;
+
+        Assert.True(core.Open().IsOk);
+        core.Close();
+        Assert.All(config[ConfigOffset.ConventionalSize..], value => Assert.Equal(0, value));
+    }
+
+    [Fact]
+    public void An_SRIOV_capability_that_config_space_cuts_off_is_none()
+    {
+        const int at = ConfigOffset.ExtendedSize - 8;
+        var config = new byte[ConfigOffset.ExtendedSize];
+        BitConverter.TryWriteBytes(config.AsSpan(ConfigOffset.ConventionalSize), (uint)(1 << 16) | (at << 20));
+        BitConverter.TryWriteBytes(config.AsSpan(at), (uint)ExtendedCapability.Sriov | (1 << 16));
+
+        var registered = VfioPciCore.Register(new ConfigFunction(config), options: new CoreOptions(AllowNoIommu: true));
+
+        Assert.Equal(Errno.EINVAL, registered.Value.Match(Guid.Empty).Error.Errno);
     }
 }

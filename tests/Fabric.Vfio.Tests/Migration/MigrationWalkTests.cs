@@ -16,21 +16,33 @@ public sealed class MigrationWalkTests
         StreamOutOfPlace,
     }
 
-    private sealed record Step(MigrationState Target, Fault Fault, int OnArc, bool ResetAfter)
+    /// <summary>What comes between two requests.</summary>
+    private enum Event
     {
-        public override string ToString() => $"{Target}{(Fault == Fault.None ? "" : $" {Fault} on arc {OnArc}")}{(ResetAfter ? ", reset" : "")}";
+        Nothing,
+        Reset,
+        ResetThatWorks,
+        ResetThatFails,
+        Close,
+        Failure,
+    }
+
+    private sealed record Step(MigrationState Target, Fault Fault, int OnArc, Event Then)
+    {
+        public override string ToString() => $"{Target}{(Fault == Fault.None ? "" : $" {Fault} on arc {OnArc}")}{(Then == Event.Nothing ? "" : $", {Then}")}";
     }
 
     private static readonly Gen<MigrationFlags> AnyFlags = Gen.Select(Gen.Bool, Gen.Bool, (p2p, preCopy) =>
         MigrationFlags.StopCopy | (p2p ? MigrationFlags.P2P : 0) | (preCopy ? MigrationFlags.PreCopy : 0));
 
     private static readonly Gen<Step> AnyStep = Gen.Select(
-        Gen.Enum<MigrationState>(), Gen.Frequency((6, Gen.Const(Fault.None)), (3, Gen.Enum<Fault>())), Gen.Int[0, 3], Gen.Int[0, 9],
-        (target, fault, onArc, reset) => new Step(target, fault, onArc, reset == 0));
+        Gen.Enum<MigrationState>(), Gen.Frequency((6, Gen.Const(Fault.None)), (3, Gen.Enum<Fault>())), Gen.Int[0, 3],
+        Gen.Frequency((5, Gen.Const(Event.Nothing)), (2, Gen.Enum<Event>())),
+        (target, fault, onArc, then) => new Step(target, fault, onArc, then));
 
     [Fact]
-    public void Whatever_is_asked_and_whatever_fails_the_invariants_hold_MG_53() =>
-        Gen.Select(AnyFlags, AnyStep.List[1, 30]).Sample((flags, steps) => Walk(flags, steps), iter: 5000);
+    public void Whatever_is_asked_and_whatever_fails_the_invariants_hold_MG_53_INV_8() =>
+        Gen.Select(AnyFlags, AnyStep.List[1, 30]).Sample((flags, steps) => Walk(flags, steps), iter: FuzzRun.Times(5000));
 
     private static void Walk(MigrationFlags flags, List<Step> steps)
     {
@@ -76,11 +88,40 @@ public sealed class MigrationWalkTests
             Assert.InRange(driver.Arcs.Count, 0, 4);
             Assert.True(set.IsOk || faulted || before == Error || !MigrationArcs.Next(before, step.Target, flags).IsOk);
 
-            // (d) after anything a reset leads to RUNNING, with no stream.
-            if (!step.ResetAfter)
-                continue;
-            machine.Reset();
-            Assert.Equal((Running, 0), (machine.State, driver.Opened.Count(data => !data.IsClosed)));
+            // (d) after anything a reset leads to RUNNING, with no stream; so does a close (INV-3, INV-8).
+            if (Happens(machine, step.Then))
+                Assert.Equal((Running, 0), (machine.State, driver.Opened.Count(data => !data.IsClosed)));
+            Assert.False(machine.View.Resetting || machine.View.ResetDeferred);
+        }
+    }
+
+    /// <summary>Whether the device is as new after it.</summary>
+    private static bool Happens(MigrationMachine machine, Event then)
+    {
+        var before = machine.View;
+        switch (then)
+        {
+            case Event.Reset:
+                machine.Reset();
+                return true;
+            case Event.ResetThatWorks or Event.ResetThatFails:
+                machine.BeginReset();
+                Assert.Equal(Errno.EAGAIN, machine.Set(before.State == Running ? Stop : Running).Error.Errno);
+                machine.EndReset(then == Event.ResetThatWorks);
+                if (then == Event.ResetThatFails)
+                    Assert.Equal(before, machine.View);
+                return then == Event.ResetThatWorks;
+            case Event.Close:
+                machine.OptIntoPrecopyInfoV2();
+                machine.Close();
+                Assert.False(machine.View.PrecopyInfoV2);
+                return true;
+            case Event.Failure:
+                machine.Fail();
+                Assert.Equal(Error, machine.State);
+                return false;
+            default:
+                return false;
         }
     }
 }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Runtime.InteropServices;
 using Fabric.Vfio.Uapi;
 
@@ -7,8 +6,6 @@ namespace Fabric.Vfio.Tests.Uapi;
 /// <summary>Any bytes give a value or an errno, and no claim in them costs more memory than they themselves are.</summary>
 public sealed class FuzzTests(ITestOutputHelper output)
 {
-    private const int Inputs = 700_000;
-    private const string SeedVariable = "FABRIC_FUZZ_SEED";
     private const int LongestInput = 320;
 
     /// <summary>A few small objects, and so much a byte: four of an eventfd become a reference of 24, eight of a capability an object.</summary>
@@ -20,37 +17,42 @@ public sealed class FuzzTests(ITestOutputHelper output)
     [Fact]
     public void Any_bytes_get_a_value_or_an_errno_and_bounded_memory()
     {
-        var seed = Environment.GetEnvironmentVariable(SeedVariable) is { } chosen
-            ? int.Parse(chosen, CultureInfo.InvariantCulture)
-            : Random.Shared.Next();
-        output.WriteLine($"{Inputs} inputs; to run them again set {SeedVariable}={seed}");
+        var seed = FuzzRun.AnySeed;
+        var inputs = FuzzRun.Times(FuzzRun.ToDecoders);
+        output.WriteLine($"{inputs} inputs; {FuzzRun.Again(seed)}");
         var decoders = Decoders();
         var random = new Random(seed);
         foreach (var decoder in decoders)
             decoder(new byte[LongestInput]);
 
-        var accepted = new int[decoders.Count];
-        for (var i = 0; i < Inputs; i++)
+        var (fed, accepted) = (0, new int[decoders.Count]);
+        for (var i = 0; i < inputs; i++)
         {
             var input = Input(random);
             var before = GC.GetAllocatedBytesForCurrentThread();
             try
             {
+                fed++;
                 accepted[i % decoders.Count] += decoders[i % decoders.Count](input) ? 1 : 0;
             }
             catch (Exception error)
             {
-                Assert.Fail($"Seed {seed}, input {i}, decoder {i % decoders.Count}: {error}");
+                Assert.Fail($"Input {i}, decoder {i % decoders.Count} ({FuzzRun.Again(seed)}): {error}");
             }
 
             var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
             if (allocated > AllocationFloor + (AllocationPerByte * input.Length))
-                Assert.Fail($"Seed {seed}, input {i}, decoder {i % decoders.Count}: {input.Length} bytes made it allocate {allocated}.");
+                Assert.Fail($"Input {i}, decoder {i % decoders.Count} ({FuzzRun.Again(seed)}): {input.Length} bytes made it allocate {allocated}.");
         }
 
+        Assert.Equal(inputs, fed);
         output.WriteLine($"Accepted: {accepted.Sum()} by {decoders.Count} decoders.");
         Assert.All(accepted, (count, decoder) => Assert.True(count > 0, $"Decoder {decoder} refused all that it got."));
     }
+
+    [Fact]
+    public void A_run_without_a_factor_feeds_a_million_inputs_to_decoders_and_config_space() =>
+        Assert.InRange(FuzzRun.ToDecoders + FuzzRun.ToConfigSpace + FuzzRun.ToDevices, 1_000_000, int.MaxValue);
 
     /// <summary>One for each structure, each request of the table, and each kind of data of any length.</summary>
     private static List<Func<byte[], bool>> Decoders() =>

@@ -12,7 +12,7 @@ internal sealed class ConfigSnapshot
 {
     /// <param name="Kept">Bits that are given back.</param>
     /// <param name="ClearedByOne">Bits beside them that hardware clears when it is written a one.</param>
-    private readonly record struct Register(int Offset, int Width, uint Kept = uint.MaxValue, uint ClearedByOne = 0);
+    private sealed record Register(int Offset, int Width, uint Kept = uint.MaxValue, uint ClearedByOne = 0);
 
     private static readonly ImmutableArray<Register> HeaderRegisters =
     [

@@ -22,10 +22,14 @@ internal sealed class CardBus : IPciBus
 
     public int HotResets { get; private set; }
 
+    /// <summary>The interrupts of a VF that is made.</summary>
+    public Func<IFunctionInterrupts> VirtualInterrupts { get; init; } = () => NoInterrupts.Instance;
+
     public IEnumerable<CardFunction> Cards => functions.OfType<CardFunction>();
 
-    public static CardBus OneSlot(params CardFunction[] cards) =>
-        new(cards) { Scope = new HotResetScope(HotResetKind.Slot, [.. cards.Select(card => card.Address)]) };
+    public static CardBus OneSlot(params CardFunction[] cards) => new(cards) { Scope = SlotOf(cards) };
+
+    public static HotResetScope SlotOf(params CardFunction[] cards) => new(HotResetKind.Slot, [.. cards.Select(card => card.Address)]);
 
     public void Add(CardFunction card)
     {
@@ -45,7 +49,11 @@ internal sealed class CardBus : IPciBus
             return VfioResult.Fail(OnHotReset, "The bus does not reset.");
         HotResets++;
         foreach (var card in Cards.Where(card => Scope!.Affected.Contains(card.Address)))
+        {
+            card.MeetSet("hot-reset");
             card.LoseEverything();
+        }
+
         return VfioResult.Ok;
     }
 
@@ -59,7 +67,7 @@ internal sealed class CardBus : IPciBus
         for (var i = 1; i <= count; i++)
         {
             var address = physical.Address with { Device = (byte)(physical.Address.Device + 16), Function = (byte)i };
-            Add(new CardFunction(address, FunctionTraits.VirtualFunction) { PhysicalFunction = physical.Address });
+            Add(new CardFunction(address, FunctionTraits.VirtualFunction) { PhysicalFunction = physical.Address, Interrupts = VirtualInterrupts() });
         }
     }
 }

@@ -67,6 +67,12 @@ internal sealed class CardFunction : IPciFunction
     /// <summary>Errno of the next resets; None is success.</summary>
     public Errno OnReset { get; set; }
 
+    /// <summary>Errno of resets by one method; those without one come to <see cref="OnReset"/>.</summary>
+    public Dictionary<string, Errno> OnMethod { get; } = [];
+
+    /// <summary>Methods by which it was to be reset, in order.</summary>
+    public List<string> MethodsTried { get; } = [];
+
     public Errno OnSetVirtualFunctions { get; set; }
 
     /// <summary>Gone: it leaves no power state any more.</summary>
@@ -77,6 +83,12 @@ internal sealed class CardFunction : IPciFunction
     public Action DuringAccess { get; set; } = () => { };
 
     public Action DuringReset { get; set; } = () => { };
+
+    /// <summary>Whether who claims its BARs, or resets its bus, has the device's set alone (INV-7).</summary>
+    public Func<bool> HasSetAlone { get; set; } = () => true;
+
+    /// <summary>Resets that took place.</summary>
+    public int Resets { get; private set; }
 
     public CardBus? Bus { get; set; }
 
@@ -104,7 +116,9 @@ internal sealed class CardFunction : IPciFunction
 
     public AtomicCompletion Atomics { get; init; }
 
-    public IReadOnlyList<string> ResetMethods => ["flr"];
+    public IReadOnlyList<string> ResetMethods { get; init; } = ["flr"];
+
+    public IFunctionInterrupts Interrupts { get; init; } = NoInterrupts.Instance;
 
     public PciPowerState PowerState => (PciPowerState)(Get16(Pmcsr) & PowerManagementCapability.StateMask);
 
@@ -136,10 +150,15 @@ internal sealed class CardFunction : IPciFunction
     public VfioResult ClaimBar(int bar)
     {
         Calls.Add($"claim {bar}");
+        MeetSet("claimed");
         return Claims.TryGetValue(bar, out var errno) ? VfioResult.Fail(errno, "The BAR cannot be claimed.") : VfioResult.Ok;
     }
 
-    public void ReleaseBar(int bar) => Calls.Add($"release {bar}");
+    public void ReleaseBar(int bar)
+    {
+        Calls.Add($"release {bar}");
+        MeetSet("released");
+    }
 
     public VfioResult ReadRegion(int region, ulong offset, Span<byte> destination)
     {
@@ -160,14 +179,16 @@ internal sealed class CardFunction : IPciFunction
     public VfioResult Reset(string method)
     {
         Calls.Add("reset");
-        if (OnReset != Errno.None)
-            return VfioResult.Fail(OnReset, "The reset did not work.");
+        MethodsTried.Add(method);
+        if (OnMethod.GetValueOrDefault(method, OnReset) is not Errno.None and var errno)
+            return VfioResult.Fail(errno, "The reset did not work.");
         LoseEverything();
         return VfioResult.Ok;
     }
 
     public void LoseEverything()
     {
+        Resets++;
         DuringReset();
         if (Has(PciCommand.BusMaster))
             Violations.Add("reset while it masters the bus");
@@ -188,6 +209,12 @@ internal sealed class CardFunction : IPciFunction
             return VfioResult.Fail(OnSetVirtualFunctions, "The VFs cannot be made.");
         Bus?.SetVirtualFunctions(this, count);
         return VfioResult.Ok;
+    }
+
+    public void MeetSet(string what)
+    {
+        if (!HasSetAlone())
+            Violations.Add($"INV-7: {what} while others may have the set");
     }
 
     /// <summary>The bytes and widths of accesses, as "r0+8/4": region, offset, width.</summary>

@@ -1,47 +1,95 @@
 using System.Buffers.Binary;
-using System.Globalization;
 using Fabric.Pci;
 using Fabric.Pci.Capabilities;
+using Fabric.Vfio.Core;
 using Fabric.Vfio.Core.ConfigSpace;
+using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Tests.Core.ConfigSpace;
 
 /// <summary>
 /// Whatever hardware claims and whatever the user asks: bytes or EFAULT, never an exception, and nothing reaches hardware that must not.
-/// A run prints its seed; FABRIC_FUZZ_SEED makes it run again.
+/// Nothing costs more memory than what was asked. <see cref="FuzzRun"/> says how to run it again, and longer.
 /// </summary>
 public sealed class ConfigFuzzTests(ITestOutputHelper output)
 {
-    private const int Functions = 1000;
     private const int AccessesOfEach = 350;
+    private const int RequestsOfEach = 200;
+
+    /// <summary>Bytes that opening may take: config space three times over and what is known of each byte, a capability in every place.</summary>
+    private const int OpeningBytes = 160 * 1024;
+
+    /// <summary>Bytes that a write may take beside so many for each byte of it: the functions of the tests keep each write of a byte.</summary>
+    private const int WriteFloor = 1024;
+    private const int WritePerByte = 96;
 
     /// <summary>Bytes of the header that no user may change: ids, STATUS to class, header type, subsystem, capabilities pointer on.</summary>
     private static readonly int[] ReadOnly =
         [0, 1, 2, 3, .. Enumerable.Range(0x06, 6), 0x0e, .. Enumerable.Range(0x28, 8), .. Enumerable.Range(0x34, 12)];
 
-    private static int AnySeed =>
-        int.TryParse(Environment.GetEnvironmentVariable("FABRIC_FUZZ_SEED"), CultureInfo.InvariantCulture, out var seed)
-            ? seed
-            : Random.Shared.Next();
+    [Fact]
+    public void Any_access_to_any_config_space_gives_bytes_or_EFAULT_and_keeps_the_rules_CF_1_CF_2_CF_20_CF_52() =>
+        Feed(FuzzRun.Times(FuzzRun.ToConfigSpace), Walk);
 
     [Fact]
-    public void Any_access_to_any_config_space_gives_bytes_or_EFAULT_and_keeps_the_rules_CF_1_CF_2_CF_20_CF_52()
+    public void Any_access_to_config_space_of_a_device_gives_bytes_or_an_errno_and_keeps_the_laws_CF_2_INV_1_INV_2() =>
+        Feed(FuzzRun.Times(FuzzRun.ToDevices), Use);
+
+    private void Feed(int inputs, Func<Random, int> walk)
     {
-        var seed = AnySeed;
-        output.WriteLine($"FABRIC_FUZZ_SEED={seed}");
-        var accesses = 0;
+        var seed = FuzzRun.AnySeed;
+        output.WriteLine($"{inputs} inputs; {FuzzRun.Again(seed)}");
+        var fed = 0;
         try
         {
-            var random = new Random(seed);
-            for (var i = 0; i < Functions; i++)
-                accesses += Walk(random);
+            for (var random = new Random(seed); fed < inputs;)
+                fed += walk(random);
         }
         catch (Exception failure)
         {
-            throw new InvalidOperationException($"After {accesses} accesses with FABRIC_FUZZ_SEED={seed}.", failure);
+            throw new InvalidOperationException($"After {fed} inputs ({FuzzRun.Again(seed)}).", failure);
         }
 
-        Assert.True(accesses >= 300_000);
+        Assert.InRange(fed, inputs, inputs + AccessesOfEach);
+    }
+
+    /// <summary>The core as a whole over such a function: what config space sets off in it is part of it.</summary>
+    private static int Use(Random random)
+    {
+        var function = AnyFunction(random);
+        function.Config[ConfigOffset.HeaderType] &= 0x80;
+        var registered = VfioPciCore.Register(function, DriverDeclaration.VfioPci with { HasDenylist = false }, new CoreOptions(AllowNoIommu: true));
+        if (!registered.IsOk)
+            return 1;
+        var core = registered.Value;
+        core.Open();
+        var buffer = new byte[5000];
+        for (var i = 0; i < RequestsOfEach; i++)
+        {
+            var offset = AnyOffset(random, function.Config);
+            var data = buffer.AsSpan(0, random.Next(20) == 0 ? random.Next(buffer.Length) : random.Next(17));
+            random.NextBytes(data);
+            var errno = random.Next(40) switch
+            {
+                0 => core.Open().Error.Errno,
+                1 when random.Next(4) == 0 => Closed(core),
+                2 => core.Reset().Error.Errno,
+                3 => core.ResetByHost().Error.Errno,
+                4 => core.EnterLowPower().Error.Errno,
+                < 15 => core.Read(RegionIndex.Config, offset, data).Error.Errno,
+                _ => core.Write(RegionIndex.Config, offset, data).Error.Errno,
+            };
+            Assert.True(Enum.IsDefined(errno));
+            Assert.Empty(core.CheckInvariants());
+        }
+
+        return RequestsOfEach;
+    }
+
+    private static Errno Closed(VfioPciCore core)
+    {
+        core.Close();
+        return Errno.None;
     }
 
     private static int Walk(Random random)
@@ -49,7 +97,9 @@ public sealed class ConfigFuzzTests(ITestOutputHelper output)
         var function = AnyFunction(random);
         var atOpen = (byte[])function.Config.Clone();
         var effects = new RecordedEffects();
+        var before = GC.GetAllocatedBytesForCurrentThread();
         var config = new VirtualConfig(function, effects);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, OpeningBytes);
         var chain = Chains(config);
         var buffer = new byte[5000];
         for (var i = 0; i < AccessesOfEach; i++)
@@ -59,7 +109,12 @@ public sealed class ConfigFuzzTests(ITestOutputHelper output)
             var offset = AnyOffset(random, function.Config);
             var data = buffer.AsSpan(0, random.Next(20) == 0 ? random.Next(buffer.Length) : random.Next(17));
             random.NextBytes(data);
-            var result = random.Next(3) == 0 ? config.Read(offset, data) : config.Write(offset, data);
+            var reads = random.Next(3) == 0;
+            function.Writes.EnsureCapacity(function.Writes.Count + (2 * data.Length) + 16);
+            effects.Calls.EnsureCapacity(effects.Calls.Count + data.Length + 16);
+            before = GC.GetAllocatedBytesForCurrentThread();
+            var result = reads ? config.Read(offset, data) : config.Write(offset, data);
+            Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, reads ? 0 : WriteFloor + (WritePerByte * data.Length));
             var fits = offset <= (ulong)config.Size && (ulong)data.Length <= (ulong)config.Size - offset;
             Assert.Equal(fits ? Errno.None : Errno.EFAULT, result.Error.Errno);
             if (fits)

@@ -13,7 +13,7 @@ public sealed class ConfigModelTests
 
     [Fact]
     public void Any_walk_agrees_with_a_plain_reading_of_the_contract_byte_by_byte_CF_1_CF_2_CF_3() =>
-        Gen.Select(Gen.Int, AnyStep.Array[1, 60]).Sample(Walk, iter: 1500);
+        Gen.Select(Gen.Int, AnyStep.Array[1, 60]).Sample(Walk, iter: FuzzRun.Times(1500));
 
     private static void Walk(int seed, Step[] walk)
     {

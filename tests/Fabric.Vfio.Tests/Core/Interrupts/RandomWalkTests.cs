@@ -43,7 +43,7 @@ public sealed class RandomWalkTests
     [InlineData(false, false, Msix)]
     [InlineData(true, false, 3)]
     public void Every_walk_gives_what_the_model_gives_INV_2_IO_42_IO_43_IO_44_CF_14_CF_62(bool functionMasks, bool canGrow, int available) =>
-        AnyStep.Array[1, 60].Sample(walk => Walk(walk, functionMasks, canGrow, available), iter: 6000);
+        AnyStep.Array[1, 60].Sample(walk => Walk(walk, functionMasks, canGrow, available), iter: FuzzRun.Times(6000));
 
     /// <summary>Numbers at the edges and mostly within, whatever flags, data of any length, descriptors of any kind.</summary>
     private static readonly Gen<SetIrqs> Anything = Gen.Select(
@@ -62,7 +62,7 @@ public sealed class RandomWalkTests
                 Assert.Null(interrupts.BrokenInvariant());
             }
         },
-        iter: 20_000);
+        iter: FuzzRun.Times(20_000));
 
     private static Gen<uint> AnyNumber(uint usual) =>
         Gen.Frequency((9, Gen.UInt[0, usual]), (1, OneOf<uint>(int.MaxValue, 1u << 31, uint.MaxValue - 1, uint.MaxValue)), (1, Gen.UInt));

@@ -64,7 +64,9 @@ internal sealed class MttyCommands
     /// <summary>Puts a port's state down for <see cref="Load"/>.</summary>
     public VfioResult WritePort(int port, ReadOnlySpan<byte> state) => window.Write(StateOf(port), state[..MttyPortState.Bytes]);
 
-    /// <summary>All ports become what was put down, or none does. Errors: EINVAL for what no port can be in, or a card that is not suspended.</summary>
+    /// <summary>
+    /// All ports become what was put down, or none does. Errors: EINVAL for what no port can be in, EIO for a card that is not suspended any more.
+    /// </summary>
     public VfioResult Load()
     {
         var executed = Execute(MttyCommand.Load);
@@ -73,6 +75,8 @@ internal sealed class MttyCommands
         var status = ReadStatus();
         if (!status.IsOk)
             return status.Error;
+        if ((status.Value & MttyStatus.Suspended) == 0)
+            return VfioResult.Fail(Errno.EIO, "The serial card was reset while its state was loaded; reset the device, and send it again from the start.");
         return (status.Value & MttyStatus.LoadRefused) == 0
             ? VfioResult.Ok
             : VfioResult.Fail(Errno.EINVAL, "The migration stream holds a state that no port can be in; reset the device, and send it again from the start.");

@@ -82,7 +82,8 @@ internal sealed class MttyArcs(MttyCommands device, MigrationFlags flags = MttyA
             return Of(suspended.Error);
         return suspended.Value == state is Stop or StopCopy or Resuming
             ? ArcResult.Done
-            : ArcResult.Breaks(new VfioError(Errno.EIO, "The serial card was reset behind its driver's back, and what it held is lost; reset the device."));
+            : ArcResult.Breaks(new VfioError(
+                Errno.EIO, "The serial card was reset behind its driver's back, and what it held is lost; reset the device."));
     }
 
     /// <summary>What the card answered. EIO is a card that does not answer; other errors are the stream's, or of a session that has ended.</summary>

@@ -76,10 +76,10 @@ internal sealed class MttyCommands
         if (!status.IsOk)
             return status.Error;
         if ((status.Value & MttyStatus.Suspended) == 0)
-            return VfioResult.Fail(Errno.EIO, "The serial card was reset while its state was loaded; reset the device, and send it again from the start.");
+            return VfioResult.Fail(Errno.EIO, "The serial card was reset while its state was loaded; reset the device, and send the stream again.");
         return (status.Value & MttyStatus.LoadRefused) == 0
             ? VfioResult.Ok
-            : VfioResult.Fail(Errno.EINVAL, "The migration stream holds a state that no port can be in; reset the device, and send it again from the start.");
+            : VfioResult.Fail(Errno.EINVAL, "The migration stream holds a state that no port can be in; reset the device, and send another.");
     }
 
     private VfioResult<MttyStatus> ReadStatus()

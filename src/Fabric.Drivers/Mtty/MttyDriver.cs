@@ -37,16 +37,18 @@ public sealed class MttyDriver : VariantDriver
         On<GetMigrationFlags>(get => WithDevice(get.Session, attached => Reply(new MigrationFlagsRead(attached.Migration.Flags))));
         On<GetMigrationState>(get => WithDevice(get.Session, attached => Reply(new MigrationStateRead(attached.Migration.State))));
         On<SetMigrationState>(set => WithDevice(set.Session, attached => SetState(attached.Migration, set.Target)));
-        On<GetMigrationDataSize>(get => WithDevice(get.Session, attached => Answer(attached.Migration.GetDataSize(), size => new MigrationDataSizeRead(size))));
+        On<GetMigrationDataSize>(get => WithDevice(
+            get.Session, attached => Answer(attached.Migration.GetDataSize(), size => new MigrationDataSizeRead(size))));
         On<StartDmaLogging>(start => WithDevice(start.Session, attached => StartLogging(attached.Log, start)));
         On<StopDmaLogging>(stop => WithDevice(stop.Session, attached => Reply(attached.Log.Stop())));
-        On<ReportDmaLogging>(report => WithDevice(report.Session, attached => Answer(attached.Log.Report(), dirty => new DmaLoggingReported(dirty))));
+        On<ReportDmaLogging>(report => WithDevice(
+            report.Session, attached => Answer(attached.Log.Report(), dirty => new DmaLoggingReported(dirty))));
     }
 
     public static DriverRegistration Registration { get; } = RegistrationWith(MttyArcs.Everything);
 
     /// <summary>The driver with fewer migration states than the card could have, as other kernel drivers are (MG-5).</summary>
-    public static DriverRegistration RegistrationWith(MigrationFlags flags) => new(
+    internal static DriverRegistration RegistrationWith(MigrationFlags flags) => new(
         "mtty",
         new PciIds(MttyIds.Vendor, MttyIds.Device),
         "mtty",
@@ -56,7 +58,7 @@ public sealed class MttyDriver : VariantDriver
     private static Props PropsOf(DriverContext context, MigrationFlags flags, HeldSession held) =>
         Props.Create(() => new MttyDriver(context, flags, held));
 
-    /// <summary>The session that the device is open for, as far as the driver knows. It outlives a restart of the driver, as the session does.</summary>
+    /// <summary>The session that the device is open for, as far as the driver knows. It outlives the driver's restart, as the session does.</summary>
     public sealed class HeldSession
     {
         /// <summary>The default where there is none.</summary>
@@ -182,7 +184,8 @@ public sealed class MttyDriver : VariantDriver
     private static VfioResult Hidden =>
         VfioResult.Fail(Errno.EINVAL, "This BAR is the host driver's; GET_REGION_INFO shows it empty.");
 
-    private static VfioResult NoInterrupt(Errno errno) => VfioResult.Fail(errno, "The serial card has INTx and one MSI vector, and no other interrupt.");
+    private static VfioResult NoInterrupt(Errno errno) =>
+        VfioResult.Fail(errno, "The serial card has INTx and one MSI vector, and no other interrupt.");
 
     // ---- Migration and dirty logging (contract §6) -----------------------------------------------------------------------------------
 

@@ -55,7 +55,8 @@ internal sealed class MttyLoadStream(MttyCommands device) : IMigrationData
         var isHeaderNew = filled < MttyStreamFormat.HeaderBytes && filled + source.Length >= MttyStreamFormat.HeaderBytes;
         filled += source.Length;
         return isHeaderNew && !MttyStreamFormat.IsHeader(bytes.AsSpan(0, MttyStreamFormat.HeaderBytes), device.Ports)
-            ? new VfioError(Errno.EFAULT, "The migration stream is not of a serial card of this version with as many ports; choose a target of the same kind.")
+            ? new VfioError(
+                Errno.EFAULT, "The migration stream is not of a serial card of this version with as many ports; choose a target like its source.")
             : default;
     }
 }

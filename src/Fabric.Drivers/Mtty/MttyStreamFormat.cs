@@ -6,14 +6,17 @@ namespace Fabric.Drivers.Mtty;
 
 /// <summary>
 /// The serial card's migration stream (contract §8.4), little-endian: a header, which a target checks before anything stops (MG-52), then a
-/// record of each port, with a checksum. Longer by nothing, shorter by nothing.
+/// record of each port, with a checksum.
 /// </summary>
 internal static class MttyStreamFormat
 {
     /// <summary>Magic u64, major version u32, minor version u32, ports u32, flags u32 (0).</summary>
     public const int HeaderBytes = 24;
 
-    /// <summary>A <see cref="MttyPortState"/>, and the checksum u32 over it: CRC-32C that begins with the port's number, so that no record can stand for another.</summary>
+    /// <summary>
+    /// A <see cref="MttyPortState"/>, and the checksum u32 over it: CRC-32C that begins with the port's number, so that no record can stand for
+    /// another.
+    /// </summary>
     public const int PortBytes = MttyPortState.Bytes + sizeof(uint);
 
     private const ulong Magic = 0x3154_5359_5454_4d46;       // "FMTTYST1"

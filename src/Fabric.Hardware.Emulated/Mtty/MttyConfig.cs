@@ -64,15 +64,13 @@ internal sealed class MttyConfig
     public bool IsMsiOn
     {
         get => (bytes[MsiAt + MsiCapability.Control] & MsiCapability.Enable) != 0;
-        set => bytes[MsiAt + MsiCapability.Control] =
-            (byte)(value ? bytes[MsiAt + MsiCapability.Control] | MsiCapability.Enable : bytes[MsiAt + MsiCapability.Control] & ~MsiCapability.Enable);
+        set => SetBit(MsiAt + MsiCapability.Control, MsiCapability.Enable, value);
     }
 
     /// <summary>The interrupt status bit follows the ports, whatever DisINTx says.</summary>
     public bool IsInterruptPending
     {
-        set => bytes[ConfigOffset.Status] =
-            (byte)(value ? bytes[ConfigOffset.Status] | (int)PciStatus.InterruptPending : bytes[ConfigOffset.Status] & ~(int)PciStatus.InterruptPending);
+        set => SetBit(ConfigOffset.Status, (int)PciStatus.InterruptPending, value);
     }
 
     private PciCommand Command => (PciCommand)BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(ConfigOffset.Command));
@@ -89,6 +87,8 @@ internal sealed class MttyConfig
     }
 
     public void Reset() => powerOn.CopyTo(bytes.AsSpan());
+
+    private void SetBit(int offset, int bit, bool value) => bytes[offset] = (byte)(value ? bytes[offset] | bit : bytes[offset] & ~bit);
 
     private static void Put16(byte[] into, int offset, ushort value) => BinaryPrimitives.WriteUInt16LittleEndian(into.AsSpan(offset), value);
 

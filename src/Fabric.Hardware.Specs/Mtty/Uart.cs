@@ -7,7 +7,7 @@ namespace Fabric.Hardware.Specs.Mtty;
 /// </summary>
 public static class UartRegister
 {
-    /// <summary>Read: the oldest byte received. Write: a byte to send. With <see cref="UartLineControl.DivisorLatch"/> the divisor's low byte.</summary>
+    /// <summary>Read: the oldest byte received. Write: one to send. With <see cref="UartLineControl.DivisorLatch"/> the divisor's low byte.</summary>
     public const int Data = 0;
 
     /// <summary><see cref="UartInterruptEnable"/>. With <see cref="UartLineControl.DivisorLatch"/> the divisor's high byte.</summary>
@@ -117,7 +117,9 @@ public enum UartLineStatus : byte
     TransmitterEmpty = 0x40,
 }
 
-/// <summary>Lines, and what changed on them since this was last read. Without Loop the plug holds CTS, DSR and DCD on, as the kernel's sample does.</summary>
+/// <summary>
+/// Lines, and what changed on them since this was last read. Without Loop the plug holds CTS, DSR and DCD on, as the kernel's sample does.
+/// </summary>
 [Flags]
 public enum UartModemStatus : byte
 {

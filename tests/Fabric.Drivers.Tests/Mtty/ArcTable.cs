@@ -6,13 +6,20 @@ namespace Fabric.Drivers.Tests.Mtty;
 /// <param name="Path">Empty where it is refused.</param>
 internal sealed record ArcRow(MigrationState Current, MigrationState Target, MigrationFlags Flags, bool IsRefused, MigrationState[] Path)
 {
+    /// <summary>Its last hop gives the user a stream (MG-20).</summary>
+    public bool OpensStream => Path.Length > 1 && MigrationArcs.OpensStream(Path[^2], Path[^1]) != StreamDirection.None;
+
     public override string ToString() => $"{Current} to {Target} with {Flags}";
 }
 
 internal static class ArcTable
 {
+    private static string Table => Path.Combine(AppContext.BaseDirectory, "Contract", "mig-arcs.tsv");
+
     public static ArcRow[] Rows { get; } =
-        [.. File.ReadLines(System.IO.Path.Combine(AppContext.BaseDirectory, "Contract", "mig-arcs.tsv")).Skip(1).Select(line => Read(line.Split('\t')))];
+    [
+        .. File.ReadLines(Table).Skip(1).Select(line => Read(line.Split('\t'))),
+    ];
 
     private static ArcRow Read(string[] columns) => new(
         State(columns[0]), State(columns[1]),

@@ -44,7 +44,7 @@ public sealed class MttyArcTests
             Assert.Equal(row.Path.Skip(1), machine.Noted.Arcs.Select(arc => arc.To));
             Assert.Equal(machine.State is Stop or StopCopy or Resuming, machine.IsSuspended);
             if (set.IsOk)
-                Assert.Equal(row.Path.Length > 1 && MigrationArcs.OpensStream(row.Path[^2], row.Path[^1]) != StreamDirection.None, set.Value.Stream is not null);
+                Assert.Equal(row.OpensStream, set.Value.Stream is not null);
         }
     }
 
@@ -75,7 +75,9 @@ public sealed class MttyArcTests
                 if (!DoAt(machine, row, access, before: true, () => machine.Card.Reset(ResetMethod.DeviceSpecific), out var set))
                     break;
                 // A card that should run is none the worse for it; one that should stand is lost, and nobody is told that it is not.
-                Assert.True(set.IsOk ? machine.IsSuspended == machine.State is Stop or StopCopy or Resuming : machine.State == Error, $"{row}, access {access}: {set.Error}");
+                Assert.True(
+                    set.IsOk ? machine.IsSuspended == machine.State is Stop or StopCopy or Resuming : machine.State == Error,
+                    $"{row}, access {access}: {set.Error}");
                 machine.Reset();
                 Assert.Equal((Running, false), (machine.State, machine.IsSuspended));
             }
@@ -136,7 +138,8 @@ public sealed class MttyArcTests
 
     /// <summary>Stands at a row's start, and does something at the n-th access of its transition. False where there are not so many.</summary>
     private static bool DoAt(
-        SerialMachine machine, ArcRow row, int access, bool before, Func<VfioResult> what, out VfioResult<MigrationDeviceState> set, Action<IMigrationStream?>? opened = null)
+        SerialMachine machine, ArcRow row, int access, bool before, Func<VfioResult> what, out VfioResult<MigrationDeviceState> set,
+        Action<IMigrationStream?>? opened = null)
     {
         var standing = machine.Machine.Set(row.Current).Value.Stream;
         if (row.Current == Resuming)

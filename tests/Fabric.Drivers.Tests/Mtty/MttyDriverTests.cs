@@ -6,6 +6,7 @@ using Fabric.Drivers.Mtty;
 using Fabric.Hardware.Specs.Mtty;
 using Fabric.Pci;
 using Fabric.Vfio;
+using Fabric.Vfio.Dirty;
 using Fabric.Vfio.Migration;
 using Fabric.Vfio.Uapi;
 using static Fabric.Vfio.Migration.MigrationState;
@@ -23,14 +24,16 @@ public sealed class MttyDriverTests() : TestKit("akka { loglevel = OFF, log-dead
     public void It_is_chosen_by_the_cards_ids()
     {
         using var machine = new SerialMachine();
-        Assert.Same(MttyDriver.Registration, new DriverCatalog(Accelerator.AcceleratorDriver.Registration, MttyDriver.Registration).For(machine.Card.Ids));
+        var catalog = new DriverCatalog(Accelerator.AcceleratorDriver.Registration, MttyDriver.Registration);
+        Assert.Same(MttyDriver.Registration, catalog.For(machine.Card.Ids));
     }
 
     [Fact]
     public async Task The_hosts_own_bar_is_hidden_from_the_holder()
     {
         using var lab = await SerialLab.OpenAsync(Sys, TestActor);
-        Assert.Equal(new RegionInfo(MttyBar.Migration, RegionFlags.None, 0), (await AskAsync<RegionInfoRead>(lab, new GetRegionInfo(lab.Client.Session, MttyBar.Migration))).Info);
+        var info = (await AskAsync<RegionInfoRead>(lab, new GetRegionInfo(lab.Client.Session, MttyBar.Migration))).Info;
+        Assert.Equal(new RegionInfo(MttyBar.Migration, RegionFlags.None, 0), info);
         Assert.Equal(Errno.EINVAL, (await lab.Client.ReadAsync(MttyBar.Migration, 0, 4)).Error.Errno);
         Assert.Equal(Errno.EINVAL, (await lab.Client.WriteAsync(MttyBar.Migration, 0, new byte[4])).Error.Errno);
         Assert.Equal(Errno.EINVAL, (await lab.Client.MapAsync(MttyBar.Migration)).Error.Errno);
@@ -135,7 +138,7 @@ public sealed class MttyDriverTests() : TestKit("akka { loglevel = OFF, log-dead
             Assert.True(row.IsRefused == (set.Error.Errno == Errno.EINVAL) && row.IsRefused != set.IsOk, $"{row}: {set.Error}");
             Assert.Equal(row.IsRefused ? row.Current : row.Target, await lab.StateAsync());
             if (set.IsOk)
-                Assert.Equal(row.Path.Length > 1 && MigrationArcs.OpensStream(row.Path[^2], row.Path[^1]) != StreamDirection.None, set.Value.Stream is not null);
+                Assert.Equal(row.OpensStream, set.Value.Stream is not null);
         }
     }
 
@@ -345,6 +348,21 @@ public sealed class MttyDriverTests() : TestKit("akka { loglevel = OFF, log-dead
         Assert.Equal((0x10000UL, 0), (dirty.Iova, dirty.DirtyPages));
         Assert.True((await lab.Client.StopDmaLoggingAsync()).IsOk);
         Assert.True((await lab.Client.StopDmaLoggingAsync()).IsOk);
+    }
+
+    [Theory]
+    [InlineData(1UL)]
+    [InlineData(4096UL)]
+    [InlineData(1UL << 30)]
+    public void The_dma_log_takes_any_page_size_and_as_many_ranges_as_there_may_be_MG_40_MG_43(ulong pageSize)
+    {
+        var log = new DirtyLog(new MttyDmaLog());
+        var ranges = Enumerable.Range(0, DirtyLog.MaxRanges).Select(index => new LoggingRange((ulong)index << 32, 1 << 30)).ToArray();
+        Assert.Equal(pageSize, log.Start(pageSize, ranges).Value);
+        Assert.Equal(ranges.Length, log.Watched.Count);
+        var bitmap = new ulong[16];
+        Assert.True(log.Report(0, 1 << 22, DirtyLog.MinReportPage, bitmap).IsOk);
+        Assert.All(bitmap, word => Assert.Equal(0UL, word));
     }
 
     private static async Task<T> AskAsync<T>(SerialLab lab, DeviceRequest request)

@@ -6,7 +6,9 @@ using static Fabric.Vfio.Migration.MigrationState;
 
 namespace Fabric.Drivers.Tests.Mtty;
 
-/// <summary>Whatever the ports hold arrives, in whatever pieces it goes; whatever is done to the stream is noticed. CsCheck prints the seed of a failure.</summary>
+/// <summary>
+/// Whatever the ports hold arrives, in whatever pieces it goes; whatever is done to the stream is noticed. CsCheck prints the seed of a failure.
+/// </summary>
 public sealed class MttyMoveTests
 {
     private enum Harm
@@ -28,8 +30,12 @@ public sealed class MttyMoveTests
     /// <summary>Registers in any order, and runs of bytes that fill FIFOs.</summary>
     private static readonly Gen<Access[]> AnyUse = Gen.Frequency(
         (4, AnyAccess.Select(access => new[] { access })),
-        (1, Gen.Select(Gen.Int[0, 1], Gen.Byte.Array[1, 20], (port, bytes) => bytes.Select(sent => new Access(port, UartRegister.Data, sent)).ToArray())),
-        (1, Gen.Int[0, 1].Select(port => new Access[] { new(port, UartRegister.LineControl, 3), new(port, UartRegister.FifoControl, 0xc1), new(port, UartRegister.InterruptEnable, 15) })))
+        (1, Gen.Select(
+            Gen.Int[0, 1], Gen.Byte.Array[1, 20], (port, bytes) => bytes.Select(sent => new Access(port, UartRegister.Data, sent)).ToArray())),
+        (1, Gen.Int[0, 1].Select(port => new Access[]
+        {
+            new(port, UartRegister.LineControl, 3), new(port, UartRegister.FifoControl, 0xc1), new(port, UartRegister.InterruptEnable, 15),
+        })))
         .Array[0, 25].Select(uses => uses.SelectMany(use => use).ToArray());
 
     private static readonly Gen<int[]> AnyChunks = Gen.Int[1, 40].Array[1, 20];
@@ -96,7 +102,8 @@ public sealed class MttyMoveTests
     /// <summary>TS-12. Harm that leaves the stream as it was is none, and is left out.</summary>
     [Fact]
     public void A_stream_that_came_to_harm_is_refused_and_no_port_has_changed_MG_23_MG_24_TS_12() =>
-        Gen.Select(AnyUse, Gen.Enum<Harm>(), Gen.Int[0, 95], Gen.Int[0, 95], Gen.Int[1, 96], Gen.Int[0, 7], AnyChunks).Sample((use, harm, at, other, length, bit, chunks) =>
+        Gen.Select(AnyUse, Gen.Enum<Harm>(), Gen.Int[0, 95], Gen.Int[0, 95], Gen.Int[1, 96], Gen.Int[0, 7], AnyChunks).Sample(
+        (use, harm, at, other, length, bit, chunks) =>
         {
             using var source = new SerialMachine();
             using var target = new SerialMachine().With(9, 8, 7);

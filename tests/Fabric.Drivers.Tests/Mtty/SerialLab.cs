@@ -34,7 +34,8 @@ internal sealed class SerialLab : IDisposable
 
     /// <param name="wrap">What stands between the core and the card, if anything.</param>
     public static async Task<SerialLab> OpenAsync(
-        ActorSystem system, IActorRef holder, byte slot = 1, MigrationFlags flags = MttyArcs.Everything, int ports = 2, Func<IPciFunction, IPciFunction>? wrap = null)
+        ActorSystem system, IActorRef holder, byte slot = 1, MigrationFlags flags = MttyArcs.Everything, int ports = 2,
+        Func<IPciFunction, IPciFunction>? wrap = null)
     {
         var address = new PciAddress(0xfab0, 9, slot, 0);
         var card = MttyFunction.Create(address, ports, new MttyPortPool()).Value;
@@ -92,6 +93,9 @@ internal sealed class SerialLab : IDisposable
 
     public void Dispose() => Card.Dispose();
 
-    private async Task TurnOnAsync() => Assert.True(
-        (await Client.WriteAsync(RegionIndex.Config, ConfigOffset.Command, new[] { (byte)(PciCommand.IoSpace | PciCommand.BusMaster), (byte)0 })).IsOk);
+    private async Task TurnOnAsync()
+    {
+        var command = new byte[] { (byte)(PciCommand.IoSpace | PciCommand.BusMaster), 0 };
+        Assert.True((await Client.WriteAsync(RegionIndex.Config, ConfigOffset.Command, command)).IsOk);
+    }
 }

@@ -35,7 +35,8 @@ public sealed class CardTests
         bench.SetConfig32(ConfigOffset.Bar0 + (4 * bar), uint.MaxValue);
         Assert.Equal(expected, bench.Config32(ConfigOffset.Bar0 + (4 * bar)));
         var size = bench.Card.Bars[bar].Size;
-        Assert.Equal(size, expected == 0 ? 0 : ~(expected & (bench.Card.Bars[bar].Kind == BarKind.Io ? BarBits.IoAddress : BarBits.MemoryAddress)) + 1UL);
+        var address = bench.Card.Bars[bar].Kind == BarKind.Io ? BarBits.IoAddress : BarBits.MemoryAddress;
+        Assert.Equal(size, expected == 0 ? 0 : ~(expected & address) + 1UL);
     }
 
     [Fact]
@@ -52,7 +53,11 @@ public sealed class CardTests
         using var bench = new SerialBench();
         var before = new byte[ConfigOffset.ConventionalSize];
         bench.Card.ReadConfig(0, before);
-        foreach (var offset in new[] { ConfigOffset.VendorId, ConfigOffset.Status, ConfigOffset.Revision, ConfigOffset.SubsystemVendorId, ConfigOffset.CapabilitiesPointer })
+        int[] registers =
+        [
+            ConfigOffset.VendorId, ConfigOffset.Status, ConfigOffset.Revision, ConfigOffset.SubsystemVendorId, ConfigOffset.CapabilitiesPointer,
+        ];
+        foreach (var offset in registers)
             bench.SetConfig16(offset, 0xffff);
         var after = new byte[ConfigOffset.ConventionalSize];
         bench.Card.ReadConfig(0, after);

@@ -214,15 +214,19 @@ public sealed class InterruptTests
                 bench.Command &= ~PciCommand.InterruptDisable;
         }
 
+        // At the end of a round both have unmasked after their byte: whatever is pending then, nobody will ever be told of.
+        var lost = 0;
+        const int rounds = 20_000;
+        using var round = new Barrier(2, _ => lost += bench.IsInterruptPending ? 1 : 0);
         await Task.WhenAll(Enumerable.Range(0, 2).Select(port => Task.Run(() =>
         {
-            for (var sent = 0; sent < 20_000; sent++)
+            for (var sent = 0; sent < rounds; sent++)
             {
                 bench[UartRegister.Data, port] = 1;
                 Unmask();
+                round.SignalAndWait();
             }
         })));
-        Unmask();
-        Assert.Equal((false, true), (bench.IsInterruptPending, received > 0));
+        Assert.Equal((0, 2 * rounds), (lost, received));
     }
 }

@@ -17,8 +17,12 @@ public sealed class MigrationControlTests
     /// <summary>Registers in any order, and runs of bytes that fill a FIFO.</summary>
     private static readonly Gen<Access[]> AnyUse = Gen.Frequency(
         (4, AnyAccess.Select(access => new[] { access })),
-        (1, Gen.Select(Gen.Int[0, 1], Gen.Byte.Array[1, 20], (port, bytes) => bytes.Select(sent => new Access(port, UartRegister.Data, sent)).ToArray())),
-        (1, Gen.Int[0, 1].Select(port => new Access[] { new(port, UartRegister.LineControl, 3), new(port, UartRegister.FifoControl, 1), new(port, UartRegister.InterruptEnable, 15) })))
+        (1, Gen.Select(
+            Gen.Int[0, 1], Gen.Byte.Array[1, 20], (port, bytes) => bytes.Select(sent => new Access(port, UartRegister.Data, sent)).ToArray())),
+        (1, Gen.Int[0, 1].Select(port => new Access[]
+        {
+            new(port, UartRegister.LineControl, 3), new(port, UartRegister.FifoControl, 1), new(port, UartRegister.InterruptEnable, 15),
+        })))
         .Array[0, 25].Select(uses => uses.SelectMany(use => use).ToArray());
 
     [Fact]
@@ -99,20 +103,18 @@ public sealed class MigrationControlTests
         }, iter: 3_000);
 
     [Fact]
-    public void Any_bytes_are_taken_as_they_are_or_refused()
-    {
-        using var bench = new SerialBench();
-        bench.Execute(MttyCommand.Suspend);
-        AnyUse.SelectMany(use => Gen.Select(Gen.Const(use), Gen.Int[0, (2 * MttyPortState.Bytes) - 1], Gen.Byte)).Sample((use, at, value) =>
+    public void Any_bytes_are_taken_as_they_are_or_refused() =>
+        Gen.Select(AnyUse, AnyUse, Gen.Int[0, (2 * MttyPortState.Bytes) - 1], Gen.Byte).Sample((use, other, at, value) =>
         {
             using var used = new SerialBench();
+            using var bench = new SerialBench();
             Use(used, use);
-            var state = used.SaveState();
+            Use(bench, other);
+            bench.Execute(MttyCommand.Suspend);
+            var (state, before) = (used.SaveState(), bench.SaveState());
             state[at] = value;
-            var before = bench.SaveState();
             Assert.Equal(bench.LoadState(state) ? state : before, bench.SaveState());
         }, iter: 3_000);
-    }
 
     [Fact]
     public void No_access_throws_whatever_its_offset_length_and_value() =>

@@ -10,6 +10,7 @@ namespace Fabric.Hardware.Emulated.Mtty;
 /// <param name="clock">The card's lock.</param>
 internal sealed class MttyInterrupts(Lock clock, MttyConfig config, int ports) : IFunctionInterrupts
 {
+    /// <summary>Held by who delivers; who takes a handler away waits for it, and nobody else does.</summary>
     private readonly Lock delivery = new();
     private readonly bool[] requests = new bool[ports];
     private IEventTarget? line;
@@ -19,6 +20,7 @@ internal sealed class MttyInterrupts(Lock clock, MttyConfig config, int ports) :
     private bool isLineSeen;
     private IEventTarget? vector;
     private bool isVectorAllocated;
+    private bool isDelivering;
 
     /// <summary>A port began to ask, and no message has told of it.</summary>
     private bool owesMessage;
@@ -122,27 +124,32 @@ internal sealed class MttyInterrupts(Lock clock, MttyConfig config, int ports) :
     /// <summary>Signals whoever is to be signalled. The card's lock is not held.</summary>
     public void Deliver()
     {
-        // Looked at again after the lock is open: who put a signal down meanwhile found it open, or is found here.
-        while (IsDue() && delivery.TryEnter())
+        lock (clock)
+        {
+            if (isDelivering)
+                return;
+            isDelivering = true;
+        }
+
+        lock (delivery)
         {
             try
             {
                 while (TakeDue() is { } due)
                     due.Signal();
             }
-            finally
+            catch
             {
-                delivery.Exit();
+                lock (clock)
+                    isDelivering = false;
+                throw;
             }
         }
     }
 
-    private bool IsDue()
-    {
-        lock (clock)
-            return IsLineDue || IsMessageDue;
-    }
-
+    /// <summary>
+    /// Null when there is nothing more, and the delivery has ended with that: under one lock, so that whoever comes later finds it ended.
+    /// </summary>
     private IEventTarget? TakeDue()
     {
         lock (clock)
@@ -153,10 +160,14 @@ internal sealed class MttyInterrupts(Lock clock, MttyConfig config, int ports) :
                 return line;
             }
 
-            if (!IsMessageDue)
-                return null;
-            owesMessage = false;
-            return vector;
+            if (IsMessageDue)
+            {
+                owesMessage = false;
+                return vector;
+            }
+
+            isDelivering = false;
+            return null;
         }
     }
 

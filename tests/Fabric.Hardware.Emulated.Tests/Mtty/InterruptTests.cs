@@ -183,6 +183,45 @@ public sealed class InterruptTests
     // ---- From other threads ----------------------------------------------------------------------------------------------------------
 
     [Fact]
+    public void What_another_thread_puts_down_during_a_signal_is_signalled_after_it_and_that_thread_does_not_wait()
+    {
+        using var bench = new SerialBench(command: Messages).WithFifos(interrupts: UartInterruptEnable.ReceivedData);
+        bench[UartRegister.InterruptEnable, 1] = (byte)UartInterruptEnable.ReceivedData;
+        var msi = bench.ConnectMsi();
+        var joined = false;
+        msi.OnSignal = () =>
+        {
+            msi.OnSignal = () => { };
+            var other = new Thread(() => bench[UartRegister.Data, 1] = 1);
+            other.Start();
+            joined = other.Join(TimeSpan.FromSeconds(30));
+        };
+        bench.Send(1);
+        Assert.Equal((true, 2), (joined, msi.Signals));
+    }
+
+    [Fact]
+    public void Who_takes_a_handler_away_waits_until_it_has_returned()
+    {
+        using var bench = new SerialBench().WithFifos(interrupts: UartInterruptEnable.ReceivedData);
+        var (line, hasReturned, wasReturned) = (bench.ConnectLine(), false, false);
+        var taker = new Thread(() =>
+        {
+            bench.Card.Interrupts.DisconnectLine();
+            wasReturned = Volatile.Read(ref hasReturned);
+        });
+        line.OnSignal = () =>
+        {
+            taker.Start();
+            Assert.True(SpinWait.SpinUntil(() => taker.ThreadState is ThreadState.WaitSleepJoin or ThreadState.Stopped, TimeSpan.FromSeconds(30)));
+            Volatile.Write(ref hasReturned, true);
+        };
+        bench.Send(1);
+        taker.Join();
+        Assert.True(wasReturned);
+    }
+
+    [Fact]
     public async Task Two_threads_that_use_the_card_and_its_handler_do_not_wait_for_each_other_and_no_signal_is_lost()
     {
         using var bench = new SerialBench().WithFifos(interrupts: UartInterruptEnable.ReceivedData);

@@ -11,6 +11,8 @@ public sealed class InterruptTests
 {
     private const PciCommand Messages = PciCommand.IoSpace | PciCommand.BusMaster;
 
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
     // ---- INTx ------------------------------------------------------------------------------------------------------------------------
 
     [Fact]
@@ -265,7 +267,7 @@ public sealed class InterruptTests
                 Unmask();
                 round.SignalAndWait();
             }
-        })));
+        }, Cancelled))).WaitAsync(TimeSpan.FromMinutes(1), Cancelled);
         Assert.Equal((0, 2 * rounds), (lost, received));
     }
 }

@@ -70,7 +70,7 @@ public sealed class DeviceSet
         return new HotResetInfo(caller.IsByDeviceId, allOwned, dependents.DrainToImmutable());
     }
 
-    /// <summary>Errors, in this order: EINVAL, ENODEV, EINVAL, the descriptors' own (IO-62), EINVAL (LC-51), EIO, EINVAL, EBUSY (LC-52), and those of the bus.</summary>
+    /// <summary>Errors, in this order: EINVAL, ENODEV, EINVAL, the descriptors' own (IO-62), EINVAL (LC-51), EIO, EINVAL, EBUSY (LC-52), the bus' own.</summary>
     internal VfioResult HotReset(VfioPciCore device, IHotResetOwnership caller)
     {
         if (caller.IsByDeviceId != (caller.Groups == 0))

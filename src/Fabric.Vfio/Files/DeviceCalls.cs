@@ -44,7 +44,8 @@ public abstract record DeviceCall(uint Number, ulong Argument, uint Argsz)
         : DeviceCall(DeviceIoctls.Feature, Argument, Head.Argsz);
 
     /// <param name="Device">The device in its iommufd.</param>
-    public sealed record Attach(ulong Argument, uint PtId, IommufdDevice Device, PasidUse Pasid) : DeviceCall(DeviceIoctls.AttachIommufdPt, Argument, 0);
+    public sealed record Attach(ulong Argument, uint PtId, IommufdDevice Device, PasidUse Pasid)
+        : DeviceCall(DeviceIoctls.AttachIommufdPt, Argument, 0);
 
     public sealed record Detach(IommufdDevice Device, PasidUse Pasid) : DeviceCall(DeviceIoctls.DetachIommufdPt, 0, 0);
 }

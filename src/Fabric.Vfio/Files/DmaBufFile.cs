@@ -3,7 +3,7 @@ using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Files;
 
-/// <summary>The descriptor of a <see cref="DmaBuf"/>: what others import. It outlives the device's own descriptor, revoked for good (IO-91).</summary>
+/// <summary>The descriptor of a <see cref="DmaBuf"/>, which others import. It outlives the device's own, revoked for good (IO-91).</summary>
 public sealed class DmaBufFile : VfioFile
 {
     internal DmaBufFile(DmaBuf buffer) => Buffer = buffer;

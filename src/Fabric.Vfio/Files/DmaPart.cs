@@ -61,7 +61,7 @@ internal sealed class DmaBufTarget : IDmaTarget, IDmaBufImporter, ISharedTarget
 
     public ulong Length { get; }
 
-    /// <summary>Errors: EOPNOTSUPP for a buffer of more than one range, EINVAL for a part that it does not have, ENODEV while it is revoked.</summary>
+    /// <summary>Errors: EOPNOTSUPP for a buffer of several ranges, EINVAL for a part that it does not have, ENODEV while it is revoked.</summary>
     /// <param name="start">Bytes from the start of the buffer.</param>
     public static VfioResult<DmaBufTarget> Import(DmaBuf buffer, ulong start, ulong length)
     {
@@ -82,9 +82,9 @@ internal sealed class DmaBufTarget : IDmaTarget, IDmaBufImporter, ISharedTarget
         return mapped.Error;
     }
 
-    public bool TryRead(ulong offset, Span<byte> destination) => !revoked && buffer.Memory.Read(start + offset, destination).IsOk;
+    public bool TryRead(ulong offset, Span<byte> destination) => !revoked && buffer.Memory.TryReadAtOnce(start + offset, destination);
 
-    public bool TryWrite(ulong offset, ReadOnlySpan<byte> source) => !revoked && buffer.Memory.Write(start + offset, source).IsOk;
+    public bool TryWrite(ulong offset, ReadOnlySpan<byte> source) => !revoked && buffer.Memory.TryWriteAtOnce(start + offset, source);
 
     public void Revoked() => revoked = true;
 

@@ -97,7 +97,7 @@ public sealed class GroupFile : VfioFile
 
     // ---- Devices (LC-10 to LC-12, LC-15) ---------------------------------------------------------------------------------------------
 
-    /// <summary>Errors, in this order: EFAULT, EINVAL, ENODEV, EACCES, EMFILE, EINVAL without a container, those of the IOMMU and of the open.</summary>
+    /// <summary>Errors, in this order: EFAULT, EINVAL, ENODEV, EACCES, EMFILE, EINVAL without a container, those of IOMMU and open.</summary>
     private VfioResult<int> GetDeviceFd(ulong argument, IUserMemory memory, IFileTable files)
     {
         var name = ReadName(argument, memory);

@@ -96,7 +96,7 @@ public sealed class IommuGroup(int? number)
 
     public void Unblock() => Cdevs--;
 
-    /// <summary>Binds a device by its cdev, between <see cref="Block"/> and <see cref="Unblock"/>. Errors: EINVAL while it is bound (LC-12).</summary>
+    /// <summary>Binds a device by its cdev, after <see cref="Block"/>. Errors: EINVAL while it is bound (LC-12).</summary>
     public VfioResult Bind(PciAddress device)
     {
         if (OpensOf(device) != 0)

@@ -301,5 +301,6 @@ public sealed class IommufdFile : VfioFile
         }
     }
 
-    private static VfioError NoCompatible => new(Errno.ENODEV, "The iommufd has no address space for VFIO's own requests; set a group's container to it.");
+    private static VfioError NoCompatible =>
+        new(Errno.ENODEV, "The iommufd has no address space for VFIO's own requests; set a group's container to it.");
 }

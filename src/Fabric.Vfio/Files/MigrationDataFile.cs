@@ -10,7 +10,7 @@ public sealed class MigrationDataFile : VfioFile
 
     public MigrationDataFile(IMigrationStream stream) => this.stream = stream;
 
-    /// <summary>In the order of MG-25: ENOTTY for anything but MIG_GET_PRECOPY_INFO of a stream that saves, EFAULT, EINVAL, then the stream's own.</summary>
+    /// <summary>In the order of MG-25: ENOTTY for anything but MIG_GET_PRECOPY_INFO of a stream that saves, EFAULT, EINVAL, its own.</summary>
     private protected override VfioResult<int> OnIoctl(uint number, ulong argument, IUserMemory memory, IFileTable files)
     {
         if (stream.Ioctl(number, argsz: 0).Error is { Errno: Errno.ENOTTY } unknown)

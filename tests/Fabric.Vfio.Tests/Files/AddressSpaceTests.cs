@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
+using Fabric.Vfio.Core;
 using Fabric.Vfio.Files;
+using Fabric.Vfio.Tests.Core;
 using Fabric.Vfio.Tests.Core.Cards;
 using Fabric.Vfio.Uapi;
 
@@ -32,7 +34,8 @@ public sealed class AddressSpaceTests
         var container = host.Container();
 
         Assert.Equal(0, host.User.Ioctl(container, ContainerIoctls.GetApiVersion));
-        Assert.Equal([0, 1, 0, 1, 1, 0, 0, 0, 0, 1, 0], Enumerable.Range(0, 11).Select(extension => host.User.Ioctl(container, ContainerIoctls.CheckExtension, (ulong)extension)));
+        var extensions = Enumerable.Range(0, 11).Select(extension => host.User.Ioctl(container, ContainerIoctls.CheckExtension, (ulong)extension));
+        Assert.Equal([0, 1, 0, 1, 1, 0, 0, 0, 0, 1, 0], extensions);
         Assert.Equal(Minus(Errno.EINVAL), host.User.Ioctl(container, ContainerIoctls.SetIommu, 1));
         Assert.Equal(Minus(Errno.EINVAL), Map(container, 0, 0x1000));
         Assert.Equal(Minus(Errno.EINVAL), host.User.Ioctl(container, 0x1234));
@@ -75,7 +78,8 @@ public sealed class AddressSpaceTests
         var container = host.ReadyGroup(Host.LeftGroup).Container;
 
         Assert.Equal(Minus(Errno.EFAULT), host.User.Ioctl(container, ContainerIoctls.IommuMapDma, UserSpace.Nowhere));
-        Assert.Equal(Minus(Errno.EINVAL), host.User.IoctlOf(container, ContainerIoctls.IommuMapDma, new VfioIommuType1DmaMap(31, ReadWrite, UserSpace.Start, 0, 0x1000)));
+        Assert.Equal(Minus(Errno.EINVAL), host.User.IoctlOf(
+            container, ContainerIoctls.IommuMapDma, new VfioIommuType1DmaMap(31, ReadWrite, UserSpace.Start, 0, 0x1000)));
         Assert.Equal(Minus(Errno.EINVAL), Map(container, 0, 0x1000, (DmaMapFlags)8));
         Assert.Equal(Minus(Errno.EOPNOTSUPP), Map(container, 0, 0x1000, DmaMapFlags.Vaddr));
         Assert.Equal(Minus(Errno.EINVAL), Map(container, 0, 0x1000, DmaMapFlags.None));
@@ -114,7 +118,8 @@ public sealed class AddressSpaceTests
 
         Assert.Equal((0, 0ul), Unmap(container, 0x11000, 0x1000));
         Assert.Equal((0, 0x2000ul), Unmap(container, 0x10000, 0x1000));
-        Assert.Equal(Minus(Errno.EACCES), host.User.IoctlOf(container, ContainerIoctls.IommuDirtyPages, new VfioIommuType1DirtyBitmap(8, DirtyPagesFlags.Start)));
+        Assert.Equal(Minus(Errno.EACCES), host.User.IoctlOf(
+            container, ContainerIoctls.IommuDirtyPages, new VfioIommuType1DirtyBitmap(8, DirtyPagesFlags.Start)));
     }
 
     [Fact]
@@ -126,7 +131,11 @@ public sealed class AddressSpaceTests
         int Get(ulong size, ulong bitmapSize, ulong page = 0x1000)
         {
             var get = new VfioIommuType1DirtyBitmapGet(0, size, new VfioBitmap(page, bitmapSize, UserSpace.Start + 0x100));
-            return host.User.IoctlOf(container, ContainerIoctls.IommuDirtyPages, new VfioIommuType1DirtyBitmap(48, DirtyPagesFlags.GetBitmap), MemoryMarshal.AsBytes(new ReadOnlySpan<VfioIommuType1DirtyBitmapGet>(in get)));
+            return host.User.IoctlOf(
+                container,
+                ContainerIoctls.IommuDirtyPages,
+                new VfioIommuType1DirtyBitmap(48, DirtyPagesFlags.GetBitmap),
+                MemoryMarshal.AsBytes(new ReadOnlySpan<VfioIommuType1DirtyBitmapGet>(in get)));
         }
 
         int Set(DirtyPagesFlags flags) => host.User.IoctlOf(container, ContainerIoctls.IommuDirtyPages, new VfioIommuType1DirtyBitmap(8, flags));
@@ -382,7 +391,8 @@ public sealed class AddressSpaceTests
         var ioas = host.Ioas(iommufd);
         host.Attach(right, ioas);
 
-        Assert.Equal(Minus(Errno.EOPNOTSUPP), MapFile(iommufd, ioas, Export(left, new VfioRegionDmaRange(0, 0x1000), new VfioRegionDmaRange(0x1000, 0x1000))));
+        var two = Export(left, new VfioRegionDmaRange(0, 0x1000), new VfioRegionDmaRange(0x1000, 0x1000));
+        Assert.Equal(Minus(Errno.EOPNOTSUPP), MapFile(iommufd, ioas, two));
         var one = Export(left, new VfioRegionDmaRange(0x1000, 0x1000));
         Assert.Equal(Minus(Errno.EINVAL), MapFile(iommufd, ioas, one, length: 0x2000));
         Assert.Equal(Minus(Errno.EINVAL), MapFile(iommufd, ioas, one, start: 0x1000));
@@ -436,6 +446,39 @@ public sealed class AddressSpaceTests
         Assert.Equal(0, host.User.IoctlOf(iommufd, IommufdIoctls.Destroy, new IommuDestroy(8, second)));
 
         Assert.Equal(2, host.LeftCore.References);
+    }
+
+    /// <summary>DMA that would wait for a reset may be what the reset waits for: it fails instead.</summary>
+    [Fact]
+    public void An_access_at_once_does_not_wait_for_who_has_memory_alone()
+    {
+        var gate = new MemoryGate();
+        Assert.True(gate.TryEnterAtOnce(MemoryBlocks.None));
+        gate.Leave();
+        gate.Lock();
+        Assert.False(new OtherThread<bool>(() => gate.TryEnterAtOnce(MemoryBlocks.None)).Result);
+        gate.Unlock();
+        gate.Block(MemoryBlocks.Decode);
+
+        Assert.False(gate.TryEnterAtOnce(MemoryBlocks.None));
+        Assert.True(gate.TryEnterAtOnce(MemoryBlocks.Decode));
+        gate.Leave();
+    }
+
+    [Fact]
+    public void DMA_to_a_device_that_is_being_reset_fails_IO_93()
+    {
+        var iommufd = host.Iommufd();
+        var (left, right) = (host.OpenByCdev(host.LeftCore, iommufd), host.OpenByCdev(host.RightCore, iommufd));
+        var ioas = host.Ioas(iommufd);
+        host.Attach(right, ioas);
+        MapFile(iommufd, ioas, Export(left, new VfioRegionDmaRange(0, 0x1000)));
+        var reached = new List<bool>();
+        host.Left.DuringReset = () => reached.Add(new OtherThread<bool>(() => host.Right.Dma!.TryRead(0x5000, new byte[1])).Result);
+
+        Assert.Equal(0, host.User.Ioctl(left, DeviceIoctls.Reset));
+
+        Assert.Equal([false], reached);
     }
 
     [Fact]

@@ -349,9 +349,10 @@ public sealed class CdevTests
         Assert.Equal(0, host.Detach(cdev));
 
         Assert.False(host.Left.Dma!.TryRead(0x1000, new byte[1]));
-        Assert.Equal(Minus(Errno.EINVAL), host.User.IoctlOf(cdev, DeviceIoctls.DetachIommufdPt, new VfioDeviceDetachIommufdPt(7, AttachFlags.None, 0)));
-        Assert.Equal(Minus(Errno.EINVAL), host.User.IoctlOf(cdev, DeviceIoctls.DetachIommufdPt, new VfioDeviceDetachIommufdPt(8, (AttachFlags)4, 0)));
-        Assert.Equal(0, host.User.IoctlOf(cdev, DeviceIoctls.DetachIommufdPt, new VfioDeviceDetachIommufdPt(12, AttachFlags.Pasid, 5)));
+        int Detach(VfioDeviceDetachIommufdPt detach) => host.User.IoctlOf(cdev, DeviceIoctls.DetachIommufdPt, detach);
+        Assert.Equal(Minus(Errno.EINVAL), Detach(new VfioDeviceDetachIommufdPt(7, AttachFlags.None, 0)));
+        Assert.Equal(Minus(Errno.EINVAL), Detach(new VfioDeviceDetachIommufdPt(8, (AttachFlags)4, 0)));
+        Assert.Equal(0, Detach(new VfioDeviceDetachIommufdPt(12, AttachFlags.Pasid, 5)));
     }
 
     [Theory]

@@ -29,8 +29,9 @@ public sealed class FeatureFileTests
     public void Unknown_bits_and_GET_with_SET_are_EINVAL_whatever_the_feature_IO_80(uint argsz, uint flags)
     {
         var host = new Host();
+        var device = host.OpenByGroup(host.LeftCore);
 
-        Assert.Equal(Minus(Errno.EINVAL), host.User.IoctlOf(host.OpenByGroup(host.LeftCore), DeviceIoctls.Feature, new VfioDeviceFeature(argsz, flags)));
+        Assert.Equal(Minus(Errno.EINVAL), host.User.IoctlOf(device, DeviceIoctls.Feature, new VfioDeviceFeature(argsz, flags)));
     }
 
     public static TheoryData<DeviceFeature> Features => [.. FeatureTable.All.Select(row => row.Feature)];
@@ -43,7 +44,8 @@ public sealed class FeatureFileTests
         var host = new Host(new FakeMigration(All), new MemoryLog());
         var device = host.OpenByGroup(host.LeftCore);
         var row = FeatureTable.Find(feature)!;
-        int Ask(FeatureOps ops, uint argsz) => host.User.IoctlOf(device, DeviceIoctls.Feature, new VfioDeviceFeature(argsz, (uint)feature | (uint)ops));
+        int Ask(FeatureOps ops, uint argsz) =>
+            host.User.IoctlOf(device, DeviceIoctls.Feature, new VfioDeviceFeature(argsz, (uint)feature | (uint)ops));
         if (feature is DeviceFeature.BusMaster or DeviceFeature.ZpciError)
         {
             Assert.Equal(Minus(Errno.ENOTTY), Ask(row.Ops, 8));
@@ -61,8 +63,9 @@ public sealed class FeatureFileTests
         Assert.Equal(0, Ask(row.Ops | FeatureOps.Probe, 8));
         Assert.Equal(0, Ask(FeatureOps.Probe, 8));
         Assert.Equal(Minus(Errno.EINVAL), Ask(FeatureOps.None, 8));
+        var one = row.Ops.HasFlag(FeatureOps.Get) ? FeatureOps.Get : FeatureOps.Set;
         if (row.PayloadSize > 0)
-            Assert.Equal(Minus(Errno.EINVAL), Ask(row.Ops == (FeatureOps.Get | FeatureOps.Set) ? FeatureOps.Get : row.Ops, (uint)row.PayloadSize + 7));
+            Assert.Equal(Minus(Errno.EINVAL), Ask(one, (uint)row.PayloadSize + 7));
     }
 
     [Theory]
@@ -382,7 +385,8 @@ public sealed class FeatureFileTests
         Assert.Equal(7, loading.Write(new byte[7]).Value);
         Assert.Equal(7, migration.Opened[1].Written);
         Assert.Equal(Errno.ESPIPE, loading.WriteAt(0, new byte[4]).Error.Errno);
-        Assert.Equal(Minus(Errno.ENOTTY), -(int)loading.Ioctl(MigrationDataIoctls.GetPrecopyInfo, UserSpace.Nowhere, host.User, host.User).Error.Errno);
+        var info = loading.Ioctl(MigrationDataIoctls.GetPrecopyInfo, UserSpace.Nowhere, host.User, host.User);
+        Assert.Equal(Errno.ENOTTY, info.Error.Errno);
     }
 
     // ---- DMA logging (MG-40, MG-41) --------------------------------------------------------------------------------------------------
@@ -514,7 +518,8 @@ public sealed class FeatureFileTests
         var host = new Host();
         var device = host.OpenByGroup(host.LeftCore);
 
-        var fd = Export(host, device, new VfioDeviceFeatureDmaBuf(0, 0, 0, 2), new VfioRegionDmaRange(0, 0x1000), new VfioRegionDmaRange(0x1000, 0x1000));
+        VfioRegionDmaRange[] ranges = [new(0, 0x1000), new(0x1000, 0x1000)];
+        var fd = Export(host, device, new VfioDeviceFeatureDmaBuf(0, 0, 0, 2), ranges);
 
         var buffer = Assert.IsType<DmaBufFile>(host.User[fd]).Buffer;
         Assert.Equal([new DmaBufRange(0, 0x1000), new DmaBufRange(0x1000, 0x1000)], buffer.Ranges);

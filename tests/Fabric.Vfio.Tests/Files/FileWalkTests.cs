@@ -183,7 +183,9 @@ public sealed class FileWalkTests
                     return On<DeviceFile>(step.First, host.Detach);
                 case Op.Map:
                     On<ContainerFile>(step.First, fd => User.IoctlOf(
-                        fd, ContainerIoctls.IommuMapDma, new VfioIommuType1DmaMap(32, DmaMapFlags.Read, UserSpace.Start, (ulong)step.Second << 12, 0x1000)));
+                        fd,
+                        ContainerIoctls.IommuMapDma,
+                        new VfioIommuType1DmaMap(32, DmaMapFlags.Read, UserSpace.Start, (ulong)step.Second << 12, 0x1000)));
                     return On<IommufdFile>(step.First, fd =>
                     {
                         User.IoctlOf(fd, IommufdIoctls.IoasAlloc, new IommuIoasAlloc(12, 0, 0));
@@ -196,12 +198,16 @@ public sealed class FileWalkTests
                 case Op.Reset:
                     return On<DeviceFile>(step.First, fd => User.Ioctl(fd, DeviceIoctls.Reset));
                 case Op.HotReset:
-                    return On<DeviceFile>(step.First, fd => User.IoctlOf(fd, DeviceIoctls.PciHotReset, new VfioPciHotReset(12, 0, (uint)(step.Second % 3)),
+                    return On<DeviceFile>(step.First, fd => User.IoctlOf(
+                        fd,
+                        DeviceIoctls.PciHotReset,
+                        new VfioPciHotReset(12, 0, (uint)(step.Second % 3)),
                         [.. BitConverter.GetBytes(Any<GroupFile>(step.Second)), .. BitConverter.GetBytes(Any<GroupFile>(step.Second + 1))]));
                 case Op.Feature:
                     return On<DeviceFile>(step.First, fd => host.Feature(fd, (DeviceFeature)step.Second, FeatureOps.Set));
                 case Op.Migrate:
-                    return On<DeviceFile>(step.First, fd => host.FeatureOf(fd, FeatureOps.Set, new VfioDeviceFeatureMigState((MigrationState)(step.Second % 9))));
+                    return On<DeviceFile>(
+                        step.First, fd => host.FeatureOf(fd, FeatureOps.Set, new VfioDeviceFeatureMigState((MigrationState)(step.Second % 9))));
                 case Op.Export:
                     return On<DeviceFile>(step.First, fd =>
                     {

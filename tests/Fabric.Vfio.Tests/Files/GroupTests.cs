@@ -107,7 +107,8 @@ public sealed class GroupTests
 
         Assert.True(host.GetDeviceFd(group, host.LeftCore) >= 0);
 
-        Assert.Equal(0, host.User.IoctlOf(iommufd, ContainerIoctls.IommuMapDma, new VfioIommuType1DmaMap(32, DmaMapFlags.Read, UserSpace.Start, 0x1000, 0x1000)));
+        Assert.Equal(0, host.User.IoctlOf(
+            iommufd, ContainerIoctls.IommuMapDma, new VfioIommuType1DmaMap(32, DmaMapFlags.Read, UserSpace.Start, 0x1000, 0x1000)));
         Assert.True(host.Left.Dma!.TryRead(0x1000, new byte[16]));
         host.Healthy();
     }
@@ -241,7 +242,10 @@ public sealed class GroupTests
     {
         var (group, container) = host.ReadyGroup(Host.LeftGroup);
         var device = host.GetDeviceFd(group, host.LeftCore);
-        Assert.Equal(0, host.User.IoctlOf(container, ContainerIoctls.IommuMapDma, new VfioIommuType1DmaMap(32, DmaMapFlags.Read | DmaMapFlags.Write, UserSpace.Start, 0x1000, 0x1000)));
+        Assert.Equal(0, host.User.IoctlOf(
+            container,
+            ContainerIoctls.IommuMapDma,
+            new VfioIommuType1DmaMap(32, DmaMapFlags.Read | DmaMapFlags.Write, UserSpace.Start, 0x1000, 0x1000)));
         var dma = host.Left.Dma!;
 
         Assert.True(dma.TryWrite(0x1004, [1, 2, 3]));

@@ -113,7 +113,8 @@ internal sealed class Host
         return fd;
     }
 
-    public int Bind(int cdev, int iommufd) => User.IoctlOf(cdev, DeviceIoctls.BindIommufd, new VfioDeviceBindIommufd(16, BindFlags.None, iommufd, 0, 0));
+    public int Bind(int cdev, int iommufd) =>
+        User.IoctlOf(cdev, DeviceIoctls.BindIommufd, new VfioDeviceBindIommufd(16, BindFlags.None, iommufd, 0, 0));
 
     public int Bind(int cdev, int iommufd, Guid token)
     {
@@ -136,7 +137,8 @@ internal sealed class Host
         return alloc.OutIoasId;
     }
 
-    public int Attach(int cdev, uint ptId) => User.IoctlOf(cdev, DeviceIoctls.AttachIommufdPt, new VfioDeviceAttachIommufdPt(12, AttachFlags.None, ptId, 0));
+    public int Attach(int cdev, uint ptId) =>
+        User.IoctlOf(cdev, DeviceIoctls.AttachIommufdPt, new VfioDeviceAttachIommufdPt(12, AttachFlags.None, ptId, 0));
 
     public int Detach(int cdev) => User.IoctlOf(cdev, DeviceIoctls.DetachIommufdPt, new VfioDeviceDetachIommufdPt(8, AttachFlags.None, 0));
 
@@ -145,7 +147,8 @@ internal sealed class Host
         IommufdIoctls.IoasMap,
         new IommuIoasMap(40, IoasMapFlags.FixedIova | IoasMapFlags.Readable | IoasMapFlags.Writeable, ioas, 0, from, length, iova));
 
-    public int Feature(int fd, DeviceFeature feature, FeatureOps ops) => User.IoctlOf(fd, DeviceIoctls.Feature, VfioDeviceFeature.Of(feature, ops, 0));
+    public int Feature(int fd, DeviceFeature feature, FeatureOps ops) =>
+        User.IoctlOf(fd, DeviceIoctls.Feature, VfioDeviceFeature.Of(feature, ops, 0));
 
     /// <summary>A feature with its payload, which it may change.</summary>
     public int Feature<T>(int fd, FeatureOps ops, ref T payload) where T : unmanaged, IFeaturePayload<T>

@@ -406,6 +406,21 @@ public sealed class IoctlTests
         Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
+    /// <summary>GET_INFO from bytes to bytes makes a call, an answer, and what reads the one and makes the other: no more.</summary>
+    [Fact]
+    public void An_ioctl_allocates_little_beyond_its_call_and_its_answer()
+    {
+        var device = host.User[host.OpenByGroup(host.LeftCore)];
+        host.User.Put(UserSpace.Argument, 16u);
+        device.Ioctl(DeviceIoctls.GetInfo, UserSpace.Argument, host.User, host.User);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+
+        for (var i = 0; i < 100; i++)
+            device.Ioctl(DeviceIoctls.GetInfo, UserSpace.Argument, host.User, host.User);
+
+        Assert.InRange((GC.GetAllocatedBytesForCurrentThread() - before) / 100, 1, 512);
+    }
+
     [Fact]
     public void A_file_that_is_no_device_is_neither_read_nor_mapped()
     {

@@ -143,7 +143,8 @@ internal sealed class UserSpace : IUserMemory, IFileTable
         return returned;
     }
 
-    public int IoctlOf<T>(int fd, uint number, T argument, params ReadOnlySpan<byte> tail) where T : unmanaged => Ioctl(fd, number, ref argument, tail);
+    public int IoctlOf<T>(int fd, uint number, T argument, params ReadOnlySpan<byte> tail) where T : unmanaged =>
+        Ioctl(fd, number, ref argument, tail);
 
     public void Put<T>(ulong address, T value) where T : unmanaged => MemoryMarshal.Write(Memory(address, Unsafe.SizeOf<T>()), value);
 

@@ -1,13 +1,52 @@
 namespace Fabric.Vfio;
 
-/// <summary>Memory of a device's holder that DMA may reach. Pinned for as long as it is mapped.</summary>
-public interface IDmaMemory
+/// <summary>What a device may do with what is mapped.</summary>
+[Flags]
+public enum DmaAccess
+{
+    None = 0,
+    Read = 1 << 0,
+    Write = 1 << 1,
+    ReadWrite = Read | Write,
+}
+
+/// <summary>What DMA reaches: memory, or a device's own. Used under the lock of a <see cref="DmaMap"/>, so it never waits for one.</summary>
+public interface IDmaTarget
 {
     /// <summary>Bytes.</summary>
     ulong Length { get; }
 
-    /// <summary>A window on the memory itself, not a copy. The range lies within <see cref="Length"/>.</summary>
+    /// <summary>The range lies within <see cref="Length"/>. False where there is nothing to be read, now or any more.</summary>
+    bool TryRead(ulong offset, Span<byte> destination);
+
+    /// <summary>The range lies within <see cref="Length"/>. False where there is nothing to be written, now or any more.</summary>
+    bool TryWrite(ulong offset, ReadOnlySpan<byte> source);
+}
+
+/// <summary>Memory of a device's holder that DMA may reach. Pinned for as long as it is mapped.</summary>
+public interface IDmaMemory : IDmaTarget
+{
+    /// <summary>A window on the memory itself, not a copy. The range lies within <see cref="IDmaTarget.Length"/>.</summary>
     Span<byte> Window(ulong offset, int length);
+
+    bool IDmaTarget.TryRead(ulong offset, Span<byte> destination)
+    {
+        Window(offset, destination.Length).CopyTo(destination);
+        return true;
+    }
+
+    bool IDmaTarget.TryWrite(ulong offset, ReadOnlySpan<byte> source)
+    {
+        source.CopyTo(Window(offset, source.Length));
+        return true;
+    }
+}
+
+/// <summary>One range of IOVAs, in bytes, and what lies behind it.</summary>
+public readonly record struct DmaMapping(ulong Iova, ulong Length, IDmaTarget Target, DmaAccess Access)
+{
+    /// <summary>The last byte: a mapping may end where the space ends, so what comes after it may have no number.</summary>
+    public ulong Last => Iova + (Length - 1);
 }
 
 /// <summary>
@@ -19,16 +58,10 @@ public sealed class DmaMap : IDmaSpace
     /// <summary>The kernel's default dma_entry_limit for type 1.</summary>
     public const int MaxMappings = 65535;
 
-    private readonly record struct Mapping(ulong Iova, ulong Length, IDmaMemory Memory)
-    {
-        /// <summary>The last byte: a mapping may end where the space ends, so what comes after it may have no number.</summary>
-        public ulong Last => Iova + (Length - 1);
-    }
-
     private readonly Lock gate = new();
 
     /// <summary>In ascending order; they do not overlap.</summary>
-    private readonly List<Mapping> mappings = [];
+    private readonly List<DmaMapping> mappings = [];
 
     public int Count
     {
@@ -43,10 +76,10 @@ public sealed class DmaMap : IDmaSpace
     /// Errors: EINVAL for a range that is empty or not page-aligned, EOVERFLOW past the end of the space, EEXIST over a live
     /// mapping, ENOSPC past <see cref="MaxMappings"/>.
     /// </summary>
-    public VfioResult Map(ulong iova, IDmaMemory memory)
+    public VfioResult Map(ulong iova, IDmaTarget memory, DmaAccess access = DmaAccess.ReadWrite)
     {
         ArgumentNullException.ThrowIfNull(memory);
-        var mapping = new Mapping(iova, memory.Length, memory);
+        var mapping = new DmaMapping(iova, memory.Length, memory, access);
         if (mapping.Length == 0 || ((iova | mapping.Length) & 0xfff) != 0)
             return VfioResult.Fail(Errno.EINVAL, "DMA map: IOVA and length must be multiples of 4096 and not empty.");
         if (mapping.Last < iova)
@@ -77,6 +110,39 @@ public sealed class DmaMap : IDmaSpace
         }
     }
 
+    /// <summary>Every mapping that has a byte of a range, in ascending order.</summary>
+    public IReadOnlyList<DmaMapping> Between(ulong first, ulong last)
+    {
+        lock (gate)
+        {
+            var end = LastAtOrBelow(last) + 1;
+            var start = Math.Max(LastAtOrBelow(first), 0);
+            if (start < end && mappings[start].Last < first)
+                start++;
+            return start < end ? mappings.GetRange(start, end - start) : [];
+        }
+    }
+
+    /// <summary>The lowest range of so many bytes in which nothing is mapped; null where there is none.</summary>
+    /// <param name="length">Not 0.</param>
+    public ulong? FindGap(ulong length)
+    {
+        lock (gate)
+        {
+            var start = 0UL;
+            foreach (var mapping in mappings)
+            {
+                if (mapping.Iova - start >= length)
+                    return start;
+                if (mapping.Last == ulong.MaxValue)
+                    return null;
+                start = mapping.Last + 1;
+            }
+
+            return length - 1 <= ulong.MaxValue - start ? start : null;
+        }
+    }
+
     public void Clear()
     {
         lock (gate)
@@ -87,10 +153,7 @@ public sealed class DmaMap : IDmaSpace
     {
         lock (gate)
         {
-            if (Find(iova, source.Length) is not { } found)
-                return false;
-            source.CopyTo(found.Memory.Window(iova - found.Iova, source.Length));
-            return true;
+            return Find(iova, source.Length, DmaAccess.Write) is { } found && found.Target.TryWrite(iova - found.Iova, source);
         }
     }
 
@@ -98,21 +161,18 @@ public sealed class DmaMap : IDmaSpace
     {
         lock (gate)
         {
-            if (Find(iova, destination.Length) is not { } found)
-                return false;
-            found.Memory.Window(iova - found.Iova, destination.Length).CopyTo(destination);
-            return true;
+            return Find(iova, destination.Length, DmaAccess.Read) is { } found && found.Target.TryRead(iova - found.Iova, destination);
         }
     }
 
-    private Mapping? Find(ulong iova, int length)
+    private DmaMapping? Find(ulong iova, int length, DmaAccess access)
     {
         var index = LastAtOrBelow(iova);
         if (index < 0)
             return null;
         var mapping = mappings[index];
         var offset = iova - mapping.Iova;
-        return offset < mapping.Length && (ulong)length <= mapping.Length - offset ? mapping : null;
+        return (mapping.Access & access) != 0 && offset < mapping.Length && (ulong)length <= mapping.Length - offset ? mapping : null;
     }
 
     /// <summary>Which mapping is the last one that starts at an IOVA or below it; -1 where none does.</summary>

@@ -19,6 +19,9 @@ public readonly record struct VfioResult
 
     public static VfioResult Fail(Errno errno, string sentence) => new(new VfioError(errno, sentence));
 
+    /// <summary>A value of an interface's type, which does not convert by itself.</summary>
+    public static VfioResult<T> Of<T>(T value) => value;
+
     public static implicit operator VfioResult(VfioError error) => new(error);
 }
 

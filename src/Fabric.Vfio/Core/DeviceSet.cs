@@ -73,7 +73,7 @@ public sealed class DeviceSet
         return new HotResetInfo(caller.IsByDeviceId, allOwned, dependents.DrainToImmutable());
     }
 
-    /// <summary>Errors, in this order: EINVAL, ENODEV, EINVAL (IO-62), EINVAL (LC-51), EIO, EINVAL, EBUSY (LC-52), and those of the bus.</summary>
+    /// <summary>Errors, in this order: EINVAL, ENODEV, EINVAL, the descriptors' own (IO-62), EINVAL (LC-51), EIO, EINVAL, EBUSY (LC-52), the bus' own.</summary>
     internal VfioResult HotReset(VfioPciCore device, IHotResetOwnership caller)
     {
         if (caller.IsByDeviceId != (caller.Groups == 0))
@@ -82,6 +82,8 @@ public sealed class DeviceSet
             return NoScope;
         if (caller.Groups > scope.Affected.Length)
             return Fail(Errno.EINVAL, "There are more groups than functions that the reset touches.");
+        if (caller.Fault.Errno != Errno.None)
+            return caller.Fault;
         using (Take())
         {
             if (!HoldsAll(scope.Affected))

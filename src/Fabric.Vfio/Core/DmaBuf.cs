@@ -25,15 +25,24 @@ public sealed class DmaBuf
 {
     private readonly Lock gate = new();
     private readonly List<Attachment> attachments = [];
+    private readonly Action<DmaBuf> returned;
     private bool revoked;
     private bool ended;
+    private bool released;
 
-    internal DmaBuf(int bar, ImmutableArray<DmaBufRange> ranges, bool bornRevoked)
+    /// <param name="memory">The whole BAR.</param>
+    /// <param name="returned">Told once when nobody holds the buffer any more.</param>
+    internal DmaBuf(int bar, ImmutableArray<DmaBufRange> ranges, bool bornRevoked, RegionMapping memory, Action<DmaBuf> returned)
     {
         Bar = bar;
         Ranges = ranges;
         revoked = bornRevoked;
+        Memory = memory;
+        this.returned = returned;
     }
+
+    /// <summary>The BAR as its importers reach it: refused while memory cannot be used, whatever they have mapped.</summary>
+    internal RegionMapping Memory { get; }
 
     public int Bar { get; }
 
@@ -72,6 +81,32 @@ public sealed class DmaBuf
             attachments.Add(attachment);
             return attachment;
         }
+    }
+
+    /// <summary>
+    /// The last descriptor of the buffer is closed: with the last attachment it is gone, and returns its reference to the device (IO-92).
+    /// </summary>
+    public void Release()
+    {
+        lock (gate)
+        {
+            if (released)
+                return;
+            released = true;
+        }
+
+        ReturnIfUnused();
+    }
+
+    private void ReturnIfUnused()
+    {
+        lock (gate)
+        {
+            if (!released || attachments.Count > 0)
+                return;
+        }
+
+        returned(this);
     }
 
     internal void Revoke()
@@ -138,6 +173,8 @@ public sealed class DmaBuf
                 mapped = false;
                 buffer.attachments.Remove(this);
             }
+
+            buffer.ReturnIfUnused();
         }
 
         public void Revoke()

@@ -4,23 +4,26 @@ using Fabric.Vfio.Uapi;
 namespace Fabric.Vfio.Core;
 
 /// <summary>The DMA buffers of an open device (IO-90 to IO-92). Each holds a reference to the device's registration until the last close.</summary>
-internal sealed class DmaBufs(RegionAccess regions)
+internal sealed class DmaBufs(IPciFunction function, RegionAccess regions, MemoryGate gate)
 {
-    private readonly List<DmaBuf> buffers = [];
+    /// <summary>Replaced as a whole: an importer may let go of a buffer from its own thread.</summary>
+    private ImmutableList<DmaBuf> buffers = [];
 
     public int Count => buffers.Count;
 
     public IReadOnlyList<DmaBuf> All => buffers;
 
-    public bool AllRevoked => buffers.TrueForAll(static buffer => buffer.IsRevoked);
+    public bool AllRevoked => buffers.All(static buffer => buffer.IsRevoked);
 
     /// <summary>Errors, in this order: EINVAL, ENODEV, EINVAL, EOVERFLOW, ENODEV (IO-90).</summary>
-    public VfioResult<DmaBuf> Export(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges, bool usable, bool isLeaving)
+    public VfioResult<DmaBuf> Export(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges, VfioError fault, bool usable, bool isLeaving)
     {
         if (ranges.IsEmpty || flags != 0)
             return new VfioError(Errno.EINVAL, "A DMA buffer has at least one range, and no flags.");
         if (region is < RegionIndex.Bar0 or > RegionIndex.Bar5 || regions.ClaimOf(region).Errno != Errno.None)
             return new VfioError(Errno.ENODEV, "The region is no BAR, or the BAR is not there or not the core's.");
+        if (fault.Errno != Errno.None)
+            return fault;
         var total = 0UL;
         foreach (var range in ranges)
         {
@@ -42,10 +45,13 @@ internal sealed class DmaBufs(RegionAccess regions)
 
         if (isLeaving)
             return new VfioError(Errno.ENODEV, "The device is being taken away; it exports nothing more.");
-        var buffer = new DmaBuf(region, ImmutableArray.Create(ranges), bornRevoked: !usable);
-        buffers.Add(buffer);
+        var memory = new RegionMapping(function, region, 0, bytes, gate, MemoryBlocks.None);
+        var buffer = new DmaBuf(region, ImmutableArray.Create(ranges), bornRevoked: !usable, memory, Return);
+        ImmutableInterlocked.Update(ref buffers, static (all, added) => all.Add(added), buffer);
         return buffer;
     }
+
+    private void Return(DmaBuf buffer) => ImmutableInterlocked.Update(ref buffers, static (all, gone) => all.Remove(gone), buffer);
 
     public void Revoke()
     {
@@ -64,6 +70,6 @@ internal sealed class DmaBufs(RegionAccess regions)
     {
         foreach (var buffer in buffers)
             buffer.End();
-        buffers.Clear();
+        buffers = [];
     }
 }

@@ -28,6 +28,9 @@ public interface IHotResetOwnership
     /// <summary>Group descriptors passed.</summary>
     int Groups { get; }
 
+    /// <summary>What is wrong with the descriptors passed (EFAULT, EBADF, EINVAL), reported only when its turn comes (IO-62).</summary>
+    VfioError Fault => default;
+
     bool Owns(VfioPciCore device);
 
     /// <summary>The device's id in the caller's iommufd, as <see cref="HotResetDependent.Id"/> has it. Asked by device id only.</summary>
@@ -53,11 +56,21 @@ internal sealed class AllOwned : IHotResetOwnership
 }
 
 /// <summary>Ownership by group descriptors: a device is owned when its group is among them.</summary>
-public sealed class GroupOwnership(params ImmutableArray<int> groups) : IHotResetOwnership
+public sealed class GroupOwnership : IHotResetOwnership
 {
+    private readonly ImmutableArray<int> groups;
+
+    public GroupOwnership(params ImmutableArray<int> groups) => (this.groups, Groups) = (groups, groups.Length);
+
+    /// <summary>Groups from descriptors.</summary>
+    /// <param name="count">Descriptors passed, however many of them are good.</param>
+    public GroupOwnership(int count, VfioError fault, ImmutableArray<int> groups) => (this.groups, Groups, Fault) = (groups, count, fault);
+
     public bool IsByDeviceId => false;
 
-    public int Groups => groups.Length;
+    public int Groups { get; }
+
+    public VfioError Fault { get; }
 
     public bool Owns(VfioPciCore device)
     {

@@ -19,7 +19,22 @@ internal sealed class IoEventFds(IPciFunction function, RegionAccess regions, Me
     /// Installs a write, or (null) removes it. Errors: EINVAL for a size or place that cannot be, ENODEV nothing to remove, EEXIST, ENOSPC,
     /// and what the BAR's claim failed with.
     /// </summary>
-    public VfioResult Set(IoEvent request, IEventSource? source)
+    public VfioResult Set(IoEvent request, IEventSource? source) => Set(request, source, default);
+
+    /// <summary>The same with a descriptor, whose own error comes last (IO-47); a negative one removes.</summary>
+    public VfioResult Set(IoEvent request, EventRef eventfd)
+    {
+        if (eventfd.Resolve(out var target) is { Errno: not Errno.None } wrong)
+            return Set(request, Never.Instance, wrong);
+        return target switch
+        {
+            null => Set(request, null, default),
+            IEventSource source => Set(request, source, default),
+            _ => Set(request, Never.Instance, new VfioError(Errno.EINVAL, "This eventfd cannot be listened to; use one that can be.")),
+        };
+    }
+
+    private VfioResult Set(IoEvent request, IEventSource? source, VfioError wrong)
     {
         if (request.Size is not (1 or 2 or 4 or 8))
             return Fail(Errno.EINVAL, "An ioeventfd writes 1, 2, 4 or 8 bytes.");
@@ -44,6 +59,8 @@ internal sealed class IoEventFds(IPciFunction function, RegionAccess regions, Me
             return Fail(Errno.EEXIST, "An ioeventfd of this place, size and data is installed; remove it first.");
         if (entries.Count == Max)
             return Fail(Errno.ENOSPC, "1000 ioeventfds are the limit of one device.");
+        if (wrong.Errno != Errno.None)
+            return wrong;
         entries.Add(request, source.Subscribe(new RegionWriter(function, gate, request)));
         return VfioResult.Ok;
     }
@@ -56,6 +73,14 @@ internal sealed class IoEventFds(IPciFunction function, RegionAccess regions, Me
     }
 
     private static VfioResult Fail(Errno errno, string sentence) => VfioResult.Fail(errno, sentence);
+
+    /// <summary>Stands for a descriptor that is refused in the end.</summary>
+    private sealed class Never : IEventSource
+    {
+        public static readonly Never Instance = new();
+
+        public IDisposable Subscribe(IEventTarget listener) => throw new InvalidOperationException("A descriptor that is refused was listened to.");
+    }
 
     private sealed class RegionWriter(IPciFunction function, MemoryGate gate, IoEvent write) : IEventTarget
     {

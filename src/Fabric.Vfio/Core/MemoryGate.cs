@@ -43,6 +43,17 @@ internal sealed class MemoryGate
         return forbidding;
     }
 
+    /// <summary>The same without waiting: false while somebody has the gate alone, and where the access is forbidden.</summary>
+    public bool TryEnterAtOnce(MemoryBlocks despite)
+    {
+        if (!gate.TryEnterReadLock(0))
+            return false;
+        if ((blocks & ~despite) == MemoryBlocks.None)
+            return true;
+        gate.ExitReadLock();
+        return false;
+    }
+
     public void Leave() => gate.ExitReadLock();
 
     /// <summary>Has the gate alone until <see cref="Unlock"/>.</summary>

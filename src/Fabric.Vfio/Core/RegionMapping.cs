@@ -82,6 +82,39 @@ public sealed class RegionMapping
         }
     }
 
+    /// <summary>
+    /// Another device's DMA. It waits for nothing, as what it would wait for may wait for that DMA: while memory is held for a reset it fails.
+    /// False for that, and for all that is an error of <see cref="Read"/>.
+    /// </summary>
+    internal bool TryReadAtOnce(ulong offset, Span<byte> destination)
+    {
+        if (!InRange(offset, destination.Length) || !gate.TryEnterAtOnce(despite))
+            return false;
+        try
+        {
+            return function.ReadRegion(bar, start + offset, destination).IsOk;
+        }
+        finally
+        {
+            gate.Leave();
+        }
+    }
+
+    /// <summary>The same for a write.</summary>
+    internal bool TryWriteAtOnce(ulong offset, ReadOnlySpan<byte> source)
+    {
+        if (!InRange(offset, source.Length) || !gate.TryEnterAtOnce(despite))
+            return false;
+        try
+        {
+            return function.WriteRegion(bar, start + offset, source).IsOk;
+        }
+        finally
+        {
+            gate.Leave();
+        }
+    }
+
     private static VfioResult Outside => VfioResult.Fail(Errno.EFAULT, "The access lies outside the mapping.");
 
     private static VfioResult Refusal(MemoryBlocks forbidding) => (forbidding & MemoryBlocks.Session) != 0

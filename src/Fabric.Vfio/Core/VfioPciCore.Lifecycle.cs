@@ -41,7 +41,7 @@ public sealed partial class VfioPciCore
             ForceD0();
             function.ChangeCommand(clear: PciCommand.BusMaster);
             function.ChangeCommand(set: Decoders());
-            var reset = FunctionReset.Run(function, ResetMethods, Driver.Resets);
+            var reset = FunctionReset.Run(function, ResetMethods, resets);
             if (reset.Error.Errno == Errno.EAGAIN)
             {
                 StopDecoding();
@@ -96,7 +96,7 @@ public sealed partial class VfioPciCore
             Config = config,
             Interrupts = new DeviceInterrupts(function, masking, geometry),
             IoEventFds = new IoEventFds(function, regions, gate),
-            DmaBufs = new DmaBufs(regions),
+            DmaBufs = new DmaBufs(function, regions, gate),
             Saved = saved,
         };
     }
@@ -175,7 +175,22 @@ public sealed partial class VfioPciCore
             AllowIdleSleep();
         }
 
-        if (leaving is not null && !sriov.IsActive)
+        LeaveIfUnheld();
+    }
+
+    /// <summary>A descriptor of the device is opened that does not open the device: it holds a reference to its registration (LC-32).</summary>
+    public void Hold() => holds++;
+
+    /// <summary>That descriptor is closed.</summary>
+    public void Unhold()
+    {
+        holds--;
+        LeaveIfUnheld();
+    }
+
+    private void LeaveIfUnheld()
+    {
+        if (leaving is not null && References == 0 && Registration == RegistrationState.Unregistering && !sriov.IsActive)
             FinishUnregistering();
     }
 
@@ -222,7 +237,7 @@ public sealed partial class VfioPciCore
     private VfioResult ResetClosed(ImmutableArray<string> methods)
     {
         ForceD0();
-        var reset = FunctionReset.Run(function, methods, Driver.Resets);
+        var reset = FunctionReset.Run(function, methods, resets);
         if (reset.IsOk)
         {
             NeedsReset = false;
@@ -251,7 +266,7 @@ public sealed partial class VfioPciCore
     {
         ForceD0();
         open.DmaBufs.Revoke();
-        var reset = FunctionReset.Run(function, methods, Driver.Resets);
+        var reset = FunctionReset.Run(function, methods, resets);
         AfterReset(open, reset);
         return reset;
     }
@@ -312,7 +327,7 @@ public sealed partial class VfioPciCore
     }
 
     /// <summary>Before a reset of the whole set (IO-51).</summary>
-    internal FunctionReset PrepareReset() => FunctionReset.Prepare(function, Driver.Resets);
+    internal FunctionReset PrepareReset() => FunctionReset.Prepare(function, resets);
 
     /// <summary>After a reset of the whole set, with config space restored.</summary>
     internal void AfterSetReset(VfioResult reset)

@@ -156,6 +156,13 @@ public sealed partial class VfioPciCore
         return use.Refused.Errno != Errno.None ? use.Refused : session!.IoEventFds.Set(write, source);
     }
 
+    /// <summary>The same with a descriptor; -1 removes. Errors besides, and after all others: EBADF, EINVAL (IO-47).</summary>
+    public VfioResult SetIoEventFd(IoEvent write, EventRef eventfd)
+    {
+        using var use = BeginUse();
+        return use.Refused.Errno != Errno.None ? use.Refused : session!.IoEventFds.Set(write, eventfd);
+    }
+
     /// <summary>Adds a driver's region at the next index (contract §2.3). Returns the index. Errors: EINVAL on a device that is not enabled.</summary>
     public VfioResult<int> AddRegion(IDeviceRegion region)
     {
@@ -217,7 +224,11 @@ public sealed partial class VfioPciCore
     }
 
     /// <summary>Feature DMA_BUF (IO-90). Errors, in this order: EOPNOTSUPP, EINVAL, ENODEV, EINVAL, EOVERFLOW, ENODEV being unregistered.</summary>
-    public VfioResult<DmaBuf> GetDmaBuf(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges)
+    public VfioResult<DmaBuf> GetDmaBuf(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges) => GetDmaBuf(region, flags, ranges, default);
+
+    /// <summary>The same for ranges that came from a caller's memory.</summary>
+    /// <param name="fault">Why they could not be read: told once the region is known to be good. Then there is at least one range.</param>
+    public VfioResult<DmaBuf> GetDmaBuf(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges, VfioError fault)
     {
         using var use = BeginUse();
         if (use.Refused.Errno != Errno.None)
@@ -226,7 +237,7 @@ public sealed partial class VfioPciCore
             return missing.Error;
         var open = session!;
         return open.DmaBufs.Export(
-            region, flags, ranges, IsMemoryUsable && open.Gate.Blocks == MemoryBlocks.None, Registration != RegistrationState.Registered);
+            region, flags, ranges, fault, IsMemoryUsable && open.Gate.Blocks == MemoryBlocks.None, Registration != RegistrationState.Registered);
     }
 
     // ---- DMA -------------------------------------------------------------------------------------------------------------------------
@@ -236,6 +247,18 @@ public sealed partial class VfioPciCore
 
     /// <summary>Unmaps; errors of <see cref="DmaMap.Unmap"/>.</summary>
     public VfioResult UnmapDma(ulong iova) => session is null ? NotOpen : dma.Unmap(iova);
+
+    /// <summary>
+    /// Puts the device's DMA behind an address space that it may share with others, or (null) behind its own again; a close ends that. Errors:
+    /// EINVAL on a device that is not open.
+    /// </summary>
+    public VfioResult AttachDma(IDmaSpace? space)
+    {
+        if (session is null)
+            return NotOpen;
+        function.ConnectDma(space ?? dma);
+        return VfioResult.Ok;
+    }
 
     // ---- One use of the device -------------------------------------------------------------------------------------------------------
 

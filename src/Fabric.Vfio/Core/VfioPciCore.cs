@@ -21,15 +21,20 @@ public sealed partial class VfioPciCore
     private readonly VfToken? token;
 
     private readonly DmaMap dma = new();
+    private readonly ResetWatch resets;
     private Session? session;
     private Unregistration? leaving;
     private bool isRemovingVirtualFunctions;
+
+    /// <summary>Descriptors that hold the registration without having the device open.</summary>
+    private int holds;
 
     internal VfioPciCore(IPciFunction function, DriverDeclaration driver, CoreOptions options, VfioPciDevices devices, Func<Guid> newToken)
     {
         this.function = function;
         this.devices = devices;
         (Driver, Options) = (driver, options);
+        resets = new ResetWatch(driver.Resets);
         bars = [.. function.Bars];
         ResetMethods = [.. function.ResetMethods];
         var capabilities = RegisteredCapabilities.Of(function);
@@ -44,6 +49,8 @@ public sealed partial class VfioPciCore
 
     /// <summary>Null in no-IOMMU mode (LC-5).</summary>
     public int? IommuGroup => function.IommuGroup;
+
+    public FunctionTraits Traits => function.Traits;
 
     public DriverDeclaration Driver { get; }
 
@@ -67,10 +74,13 @@ public sealed partial class VfioPciCore
     /// <summary>Closed without a reset having worked (LC-31).</summary>
     public bool NeedsReset { get; internal set; }
 
+    /// <summary>A reset of it is under way: until that has ended it is attached to nothing (IO-101).</summary>
+    public bool IsResetting => resets.IsResetting;
+
     public int DmaMappings => dma.Count;
 
-    /// <summary>References to its registration: the open device, and the DMA buffers exported while it is open (LC-32, IO-92).</summary>
-    public int References => session is null ? 0 : 1 + session.DmaBufs.Count;
+    /// <summary>References to its registration: descriptors, the open device, and the DMA buffers exported while it is open (LC-32, IO-92).</summary>
+    public int References => holds + (session is null ? 0 : 1 + session.DmaBufs.Count);
 
     /// <summary>The PF of a VF that the core made; null for any other function (SV-22).</summary>
     public VfioPciCore? PhysicalFunction { get; }

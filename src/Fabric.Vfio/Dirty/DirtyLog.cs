@@ -93,6 +93,16 @@ public sealed class DirtyLog(IDirtyLogOps ops)
         return Report(new IovaRange(iova, iova + (length - 1)), new ReportBitmap(iova, length, pageSize, bitmap));
     }
 
+    /// <summary>The same without a bitmap: what is dirty is put down elsewhere. Errors: those above, but for EFAULT.</summary>
+    public VfioResult Report(ulong iova, ulong length, ulong pageSize, IDirtyPages dirty)
+    {
+        if (pageSize < MinReportPage || !BitOperations.IsPow2(pageSize))
+            return VfioResult.Fail(Errno.EINVAL, "A DMA log is reported by pages of a power of two, 4096 or more.");
+        if (length > ulong.MaxValue - iova)
+            return PastTheEnd;
+        return length == 0 ? Empty : Report(new IovaRange(iova, iova + (length - 1)), dirty);
+    }
+
     /// <summary>The same of all that is watched, as one bitmap. Errors: EINVAL when the log is off, E2BIG when it would be too long, EIO when broken.</summary>
     public VfioResult<DirtyBitmap> Report()
     {

@@ -18,7 +18,11 @@ public enum IrqSetFlags : uint
 /// ignored, less is EINVAL (IO-40).
 /// </summary>
 public sealed record SetIrqs(
-    uint Index, uint Start, uint Count, IrqSetFlags Flags, ReadOnlyMemory<byte> Bools = default, ReadOnlyMemory<EventRef> Events = default);
+    uint Index, uint Start, uint Count, IrqSetFlags Flags, ReadOnlyMemory<byte> Bools = default, ReadOnlyMemory<EventRef> Events = default)
+{
+    /// <summary>Why data is missing that argsz promised (EFAULT), reported only when its turn comes; None where it is there.</summary>
+    public VfioError DataFault { get; init; }
+}
 
 /// <summary>
 /// A file descriptor where an eventfd is wanted, resolved by who received the request: a target, or what is wrong with it. What is wrong is

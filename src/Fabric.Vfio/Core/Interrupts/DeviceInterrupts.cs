@@ -150,14 +150,18 @@ internal sealed class DeviceInterrupts
         return (request.Flags & DataMask) switch
         {
             IrqSetFlags.DataNone => default,
-            IrqSetFlags.DataBool => Enough(request.Bools.Length, request.Count),
-            IrqSetFlags.DataEventfd => Enough(request.Events.Length, request.Count),
+            IrqSetFlags.DataBool => Enough(request, request.Bools.Length),
+            IrqSetFlags.DataEventfd => Enough(request, request.Events.Length),
             _ => new VfioError(Errno.EINVAL, "SET_IRQS takes exactly one kind of data: DATA_NONE, DATA_BOOL or DATA_EVENTFD."),
         };
     }
 
-    private static VfioError Enough(int given, uint count) =>
-        given < count ? new VfioError(Errno.EINVAL, "There is less data than vectors; argsz must cover count entries.") : default;
+    private static VfioError Enough(SetIrqs request, int given)
+    {
+        if (request.DataFault.Errno != Errno.None)
+            return request.DataFault;
+        return given < request.Count ? new VfioError(Errno.EINVAL, "There is less data than vectors; argsz must cover count entries.") : default;
+    }
 
     private SetIrqsResult MaskIntx(SetIrqs request)
     {

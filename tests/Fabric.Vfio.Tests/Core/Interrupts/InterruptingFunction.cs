@@ -180,7 +180,9 @@ internal sealed class InterruptingFunction : IPciFunction, IFunctionInterrupts
 
     public VfioResult Reset(string method) => throw new NotSupportedException();
 
-    public void ConnectDma(IDmaSpace? space) => throw new NotSupportedException();
+    public void ConnectDma(IDmaSpace? space)
+    {
+    }
 
     /// <summary>A level: whatever lifts a mask brings an asserted line in at once, in the middle of the call that lifted it.</summary>
     private void Deliver()

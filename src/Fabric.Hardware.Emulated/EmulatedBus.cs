@@ -34,12 +34,10 @@ public sealed partial class EmulatedBus : IPciBus, IFaultInjection, IDisposable
         Time = time;
         var addresses = new HostAddresses();
         var builder = new BusBuilder(options, time);
-        EmulatedModels.AddAccelerators(builder, options.Accelerators, options.FunctionsPerAccelerator, options.VirtualFunctionsAtStart);
-        foreach (var (model, count) in options.Cards)
-        {
-            ArgumentOutOfRangeException.ThrowIfNegative(count);
-            EmulatedModels.Add(builder, model, count);
-        }
+        for (var card = 0; card < options.Accelerators; card++)
+            EmulatedModels.AddAccelerator(builder, options.FunctionsPerAccelerator, options.VirtualFunctionsAtStart);
+        foreach (var card in options.Cards)
+            EmulatedModels.Add(builder, card);
 
         ports = [.. builder.Ports.OrderBy(static port => port.Address)];
         portAbove = ports.ToFrozenDictionary(static port => Key(port.Address.Domain, port.Secondary));
@@ -71,10 +69,10 @@ public sealed partial class EmulatedBus : IPciBus, IFaultInjection, IDisposable
         return PortAbove(source) is { } above ? Below(above) : [];
     }
 
-    /// <summary>A VF has none: its PF's would not be smaller than the card (LC-50).</summary>
+    /// <summary>A VF has none: it is a set by itself (LC-50).</summary>
     public HotResetScope? HotResetScopeOf(PciAddress function) =>
-        there.Find(function) is { IsVirtualFunction: false } && PortAbove(function) is { } above
-            ? new HotResetScope(above.Traits.Reset, FunctionsBelow(above))
+        there.Find(function) is { IsVirtualFunction: false } && PortAbove(function) is { Traits.Reset: { } kind } above
+            ? new HotResetScope(kind, FunctionsBelow(above))
             : null;
 
     public ImmutableArray<PciAddress> PowerScopeOf(PciAddress function) => PoweredSlotOf(function) is { } slot ? FunctionsBelow(slot) : [];

@@ -20,4 +20,5 @@ public sealed record EmulatedBusOptions(int Accelerators, int FunctionsPerAccele
 
 /// <param name="Model">One of <see cref="EmulatedModels.All"/>.</param>
 /// <param name="Count">How many of them.</param>
-public sealed record EmulatedCard(string Model, int Count = 1);
+/// <param name="Fault">What is wrong with the resets of its functions; null for what the model says.</param>
+public sealed record EmulatedCard(string Model, int Count = 1, ResetFault? Fault = null);

@@ -14,7 +14,6 @@ namespace Fabric.Hardware.Emulated;
 /// </summary>
 public abstract class EmulatedFunction : IPciFunction, IDisposable
 {
-    private readonly FunctionModel model;
     private readonly FunctionInterrupts? interrupts;
     private ConfigRegisters config;
     private FunctionFaults? faults;
@@ -27,7 +26,7 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
 
     private protected EmulatedFunction(PciAddress address, FunctionModel model)
     {
-        (Address, this.model) = (address, model);
+        (Address, Model) = (address, model);
         config = new ConfigRegisters(model.Layout);
         if (model.Layout.HasPin || model.Layout.Msi is not null || model.Layout.Msix is not null)
         {
@@ -45,11 +44,11 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
 
     public PciAddress Address { get; }
 
-    public PciIds Ids => model.Ids;
+    public PciIds Ids => Model.Ids;
 
-    public FunctionTraits Traits => model.Traits;
+    public FunctionTraits Traits => Model.Traits;
 
-    public bool IsVirtualFunction => (model.Traits & FunctionTraits.VirtualFunction) != 0;
+    public bool IsVirtualFunction => (Model.Traits & FunctionTraits.VirtualFunction) != 0;
 
     public virtual PciAddress? PhysicalFunction => null;
 
@@ -59,20 +58,20 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
     /// <summary>A group of its own, where its place on the bus does not say otherwise.</summary>
     public virtual int? IommuGroup => Bus?.IommuGroupOf(this) ?? Address.RoutingId;
 
-    public int ConfigSize => model.Layout.Size;
+    public int ConfigSize => Model.Layout.Size;
 
-    public IReadOnlyList<PciBar> Bars => model.Bars;
+    public IReadOnlyList<PciBar> Bars => Model.Bars;
 
-    public PciRom Rom => model.Rom;
+    public PciRom Rom => Model.Rom;
 
-    public IReadOnlyList<string> ResetMethods => model.ResetMethods;
+    public IReadOnlyList<string> ResetMethods => Model.ResetMethods;
 
     public IFunctionInterrupts Interrupts => interrupts is null ? NoInterrupts.Instance : interrupts;
 
     /// <summary>The function's clock domain: whoever holds it has the function's registers to himself. Never held while a handler is signalled.</summary>
     internal Lock Clock { get; } = new();
 
-    internal ConfigLayout Layout => model.Layout;
+    internal ConfigLayout Layout => Model.Layout;
 
     /// <summary>The bus that it sits on; null for one that stands alone.</summary>
     internal EmulatedBus? Bus { get; set; }
@@ -81,6 +80,8 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
 
     /// <summary>Whether it is powered and linked at all, faults apart: a VF is there only while its PF says so.</summary>
     private protected virtual bool IsEnabled => true;
+
+    private protected FunctionModel Model { get; }
 
     /// <summary>Memory behind its BARs, where it has interrupts.</summary>
     private protected BarMemory? Memory { get; }

@@ -20,9 +20,9 @@ internal enum Grouping
 }
 
 /// <summary>What a port is and what hangs below it.</summary>
-/// <param name="Reset">What a hot reset around a function below is called.</param>
+/// <param name="Reset">What a hot reset around a function below is called; null where there is none.</param>
 /// <param name="HasPowerController">Its slot can be turned off and on.</param>
-internal sealed record PortTraits(FunctionModel Model, Grouping Grouping, HotResetKind Reset, bool HasPowerController)
+internal sealed record PortTraits(FunctionModel Model, Grouping Grouping, HotResetKind? Reset, bool HasPowerController)
 {
     public static PortTraits Slot(Grouping grouping = Grouping.PerFunction) =>
         new(PortModels.HotPlugSlot, grouping, HotResetKind.Slot, HasPowerController: true);
@@ -30,6 +30,9 @@ internal sealed record PortTraits(FunctionModel Model, Grouping Grouping, HotRes
     /// <summary>Soldered down: no slot, so no slot reset, and no power of its own.</summary>
     public static PortTraits Soldered(Grouping grouping = Grouping.PerFunction) =>
         new(PortModels.RootPort, grouping, HotResetKind.Bus, HasPowerController: false);
+
+    /// <summary>Neither its slot nor its bus can be reset around a function.</summary>
+    public static PortTraits Unresettable { get; } = new(PortModels.RootPort, Grouping.PerFunction, Reset: null, HasPowerController: false);
 
     public static PortTraits ConventionalBridge { get; } = new(PortModels.Bridge, Grouping.WithBridge, HotResetKind.Bus, HasPowerController: false);
 }

@@ -257,7 +257,8 @@ internal sealed class FunctionInterrupts(EmulatedFunction function, BarMemory me
         switch (type)
         {
             case IrqIndex.Msix:
-                return (function.Get16(layout.Msix!.Value.Offset + MsixCapability.Control) & MsixCapability.Enable) != 0;
+                return vector < layout.Msix!.Value.TableSize &&
+                    (function.Get16(layout.Msix.Value.Offset + MsixCapability.Control) & MsixCapability.Enable) != 0;
             case IrqIndex.Msi:
                 var control = function.Get16(layout.Msi!.Value.Offset + MsiCapability.Control);
                 var given = 1 << ((control & MsiCapability.MultipleMessageEnable) >> MsiCapability.MultipleMessageEnableShift);

@@ -9,7 +9,7 @@ namespace Fabric.Hardware.Emulated;
 /// </summary>
 internal sealed class HostAddresses
 {
-    private ulong memory64 = 1UL << 40;
+    private ulong memory64 = (1UL << 40) | 0x8000_0000;
     private ulong memory32 = 0x8000_0000;
     private ulong io = 0x1000;
 

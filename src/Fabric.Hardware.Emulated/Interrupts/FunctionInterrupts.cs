@@ -262,7 +262,8 @@ internal sealed class FunctionInterrupts(EmulatedFunction function, BarMemory me
             case IrqIndex.Msi:
                 var control = function.Get16(layout.Msi!.Value.Offset + MsiCapability.Control);
                 var given = 1 << ((control & MsiCapability.MultipleMessageEnable) >> MsiCapability.MultipleMessageEnableShift);
-                return (control & MsiCapability.Enable) != 0 && vector < given && !IsMsiMasked(vector);
+                var hasAddress = function.Get32(layout.Msi.Value.Offset + MsiCapability.AddressLow) != 0;
+                return (control & MsiCapability.Enable) != 0 && hasAddress && vector < given && !IsMsiMasked(vector);
             default:
                 return false;
         }

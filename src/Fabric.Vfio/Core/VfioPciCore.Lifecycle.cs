@@ -73,6 +73,9 @@ public sealed partial class VfioPciCore
         var masking = Options.NoIntxMask ? IntxMasking.Host : new IntxRegisters(function).Decide();
         var gate = new MemoryGate();
         var config = new VirtualConfig(function, new ConfigEffects(this));
+        // A function without memory BARs has no decoder turned on (INV-1).
+        if (!config.MemoryEnabled)
+            gate.Block(MemoryBlocks.Decode);
         var msix = MsixTable.Of(config.Capabilities.Msix);
         var regions = new RegionAccess(function, bars, msix, (function.Traits & FunctionTraits.Vga) != 0 && !Options.DisableVga, gate);
         var geometry = new InterruptGeometry(config.InterruptPin != 0, config.Capabilities.Msi?.MaxVectors ?? 0, config.Capabilities.Msix?.TableSize ?? 0);

@@ -77,7 +77,9 @@ public sealed partial class EmulatedBus : IPciBus, IFaultInjection, IDisposable
 
     public ImmutableArray<PciAddress> PowerScopeOf(PciAddress function) => PoweredSlotOf(function) is { } slot ? FunctionsBelow(slot) : [];
 
-    /// <summary>Functions of a bridge's conventional bus share a group with it; those of a card without ACS share one; else each has its own.</summary>
+    /// <summary>
+    /// Functions of a bridge's conventional bus share a group with it; those of a card without ACS share one; else each has its own.
+    /// </summary>
     internal int? IommuGroupOf(EmulatedFunction function) => PortAbove(function.Address) switch
     {
         { Traits.Grouping: Grouping.Together } slot => GroupNumber(slot.Address.Domain, slot.Secondary << 8),

@@ -68,7 +68,9 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
 
     public IFunctionInterrupts Interrupts => interrupts is null ? NoInterrupts.Instance : interrupts;
 
-    /// <summary>The function's clock domain: whoever holds it has the function's registers to himself. Never held while a handler is signalled.</summary>
+    /// <summary>
+    /// The function's clock domain: whoever holds it has the function's registers to himself. Never held while a handler is signalled.
+    /// </summary>
     internal Lock Clock { get; } = new();
 
     internal ConfigLayout Layout => Model.Layout;
@@ -163,7 +165,9 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
             return VfioResult.Fail(Errno.ENOTTY, "This function has no SR-IOV capability.");
         if (!Reaches(HangPoint.Sriov, out _))
             return NoAnswer;
-        return Bus is { } bus ? bus.SetVirtualFunctions(this, count) : VfioResult.Fail(Errno.ENODEV, "The function is on no bus that VFs could appear on.");
+        return Bus is { } bus
+            ? bus.SetVirtualFunctions(this, count)
+            : VfioResult.Fail(Errno.ENODEV, "The function is on no bus that VFs could appear on.");
     }
 
     /// <summary>The function's own doing: it sends the message of a vector, of whichever of MSI and MSI-X the host has enabled.</summary>
@@ -329,7 +333,8 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
 
     // ---- Insides ---------------------------------------------------------------------------------------------------------------------
 
-    private static VfioResult NoAnswer => VfioResult.Fail(Errno.EIO, "The function does not answer: it is gone, not ready, asleep, or does not decode this BAR.");
+    private static VfioResult NoAnswer =>
+        VfioResult.Fail(Errno.EIO, "The function does not answer: it is gone, not ready, asleep, or does not decode this BAR.");
 
     /// <summary>The gate: where calls hang, and where those to a function that answers nothing end.</summary>
     private bool Reaches(HangPoint point, out NotReadyAnswer answer)
@@ -380,7 +385,10 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
         Decode();
     }
 
-    /// <summary>A state that it has not leaves it where it was; coming back from D3hot it has lost its registers, unless it keeps them (PCI PM 1.2, 5.4.1).</summary>
+    /// <summary>
+    /// A state that it has not leaves it where it was; coming back from D3hot it has lost its registers, unless it keeps them (PCI PM 1.2,
+    /// 5.4.1).
+    /// </summary>
     private void ChangePowerState(PciPowerState before)
     {
         var after = PowerState;
@@ -402,16 +410,13 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
     /// <summary>Bits that act when they are written, and read 0.</summary>
     private ConfigEffects Asked(int offset, ReadOnlySpan<byte> source)
     {
-        if (Layout.Express != 0 && HasFunctionLevelReset &&
-            (Written(Layout.Express + PciExpressCapability.DeviceControl + 1, offset, source) & (PciExpressCapability.InitiateFunctionLevelReset >> 8)) != 0)
-        {
-            return ConfigEffects.FunctionLevelReset;
-        }
-
-        return Layout.AdvancedFeatures != 0 &&
-            (Written(Layout.AdvancedFeatures + AdvancedFeaturesCapability.Control, offset, source) & AdvancedFeaturesCapability.InitiateFunctionLevelReset) != 0
-                ? ConfigEffects.FunctionLevelReset
-                : ConfigEffects.None;
+        var express = Layout.Express != 0 && HasFunctionLevelReset
+            ? Written(Layout.Express + PciExpressCapability.DeviceControl + 1, offset, source) & (PciExpressCapability.InitiateFunctionLevelReset >> 8)
+            : 0;
+        var conventional = Layout.AdvancedFeatures != 0
+            ? Written(Layout.AdvancedFeatures + AdvancedFeaturesCapability.Control, offset, source) & AdvancedFeaturesCapability.InitiateFunctionLevelReset
+            : 0;
+        return (express | conventional) != 0 ? ConfigEffects.FunctionLevelReset : ConfigEffects.None;
     }
 
     private bool HasFunctionLevelReset => PciExpressCapability.Parse(Layout.PowerOn, Layout.Express).HasFunctionLevelReset;
@@ -430,7 +435,8 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
     /// <summary>The header log holds the first error until its status is cleared (PCIe 6.0, 6.2.4.2).</summary>
     private AerRecord Uncorrectable(AerErrors.Kind error, AerSeverity severity)
     {
-        var (status, control, log) = (Layout.Aer + AerRegister.UncorrectableStatus, Layout.Aer + AerRegister.Control, Layout.Aer + AerRegister.HeaderLog);
+        var (status, control) = (Layout.Aer + AerRegister.UncorrectableStatus, Layout.Aer + AerRegister.Control);
+        var log = Layout.Aer + AerRegister.HeaderLog;
         if (config.Dword(status) == 0)
         {
             var header = error.HeaderOf(Address);

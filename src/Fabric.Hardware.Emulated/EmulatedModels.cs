@@ -30,7 +30,8 @@ public static class EmulatedModels
         (new(Conventional, "PCI device behind a PCIe-to-PCI bridge, in one group with it: I/O BAR, INTx alone, no AER"), Each(AddConventional)),
         (new(NoFlr, "endpoint without FLR: reset by D3hot or by its bus alone; MSI, INTx, ROM; on no slot"), Each(AddNoFlr)),
         (new(HungReset, "its function reset does not return until it is released"), Each(static builder => AddAlone(builder, BenchModels.HungReset))),
-        (new(NotReady, "answers nothing for 65 s after a function reset, longer than a host waits"), Each(static builder => AddAlone(builder, BenchModels.NotReady))),
+        (new(NotReady, "answers nothing for 65 s after a function reset, longer than a host waits"),
+            Each(static builder => AddAlone(builder, BenchModels.NotReady))),
         (new(Null, "a header and nothing else; by the hundred thousand"), AddNull),
     ];
 
@@ -42,7 +43,11 @@ public static class EmulatedModels
         ArgumentOutOfRangeException.ThrowIfNegative(card.Count);
         var kind = Kinds.FirstOrDefault(kind => kind.Model.Name == card.Model);
         if (kind.Model is null)
-            throw new ArgumentException($"There is no emulated model '{card.Model}'; there are {string.Join(", ", All.Select(static known => known.Name))}.", nameof(card));
+        {
+            var known = string.Join(", ", All.Select(static known => known.Name));
+            throw new ArgumentException($"There is no emulated model '{card.Model}'; there are {known}.", nameof(card));
+        }
+
         var before = builder.Functions.Count;
         kind.Add(builder, card.Count);
         for (var added = before; card.Fault is { } fault && added < builder.Functions.Count; added++)

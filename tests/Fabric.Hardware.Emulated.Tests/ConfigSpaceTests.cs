@@ -185,8 +185,8 @@ public sealed class ConfigSpaceTests
     {
         using var zoo = new Zoo(new EmulatedCard(EmulatedModels.MultiFunction, 2), new EmulatedCard(EmulatedModels.NoFlr, 2));
         var ranges = zoo.Bus.Functions.SelectMany(function => Enumerable.Range(0, 6).Where(bar => function.Bars[bar].Size != 0).Select(bar => (
-            Start: Sized(function.Bars[bar].Kind, function.Config32(0x10 + (4 * bar)), function.Config32(0x14 + (4 * bar))), function.Bars[bar].Size)))
-            .Order().ToArray();
+            Start: Sized(function.Bars[bar].Kind, function.Config32(0x10 + (4 * bar)), function.Config32(0x14 + (4 * bar))),
+            function.Bars[bar].Size))).Order().ToArray();
 
         Assert.All(ranges.Zip(ranges.Skip(1)), pair => Assert.True(pair.First.Start + pair.First.Size <= pair.Second.Start));
         Assert.All(ranges, range => Assert.Equal(0UL, range.Start % range.Size));

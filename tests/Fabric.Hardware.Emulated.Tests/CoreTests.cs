@@ -283,6 +283,45 @@ public sealed class CoreTests
         Assert.Equal(1, added.Signals);
     }
 
+    // ---- Found by the walk over the zoo ----------------------------------------------------------------------------------------------
+
+    [Fact]
+    public void What_was_read_of_a_function_that_did_not_answer_is_not_given_to_it_when_it_does_INV_3()
+    {
+        using var zoo = Zoo.With(EmulatedModels.NotReady);
+        var core = zoo.Open(zoo.First);
+
+        core.Close();
+
+        Assert.Equal(PciCommand.None, zoo.First.Command());
+        Healthy(core);
+    }
+
+    [Fact]
+    public void Memory_of_a_function_that_its_reset_left_dead_is_blocked_INV_1()
+    {
+        using var zoo = Zoo.With(EmulatedModels.MultiFunction);
+        var core = zoo.Open(zoo.First);
+        zoo.Bus.SetResetFault(zoo.First.Address, new ResetFault.Dies(1));
+
+        Assert.True(core.Reset().IsOk);
+
+        Healthy(core);
+    }
+
+    [Fact]
+    public void Memory_of_a_function_that_answers_nothing_when_it_is_opened_is_blocked_INV_1()
+    {
+        using var zoo = Zoo.With(EmulatedModels.MultiFunction);
+        var core = zoo.Devices.Register(zoo.First, options: new CoreOptions(DisableIdleD3: true)).Value;
+        zoo.Bus.SetResetFault(zoo.First.Address, new ResetFault.NotReady(TimeSpan.FromSeconds(40)));
+        core.ResetByHost();
+
+        core.Open();
+
+        Healthy(core);
+    }
+
     // ---- Steps -----------------------------------------------------------------------------------------------------------------------
 
     /// <summary>A zoo of one model, whose own fault is put right.</summary>

@@ -8,7 +8,8 @@ namespace Fabric.Hardware.Emulated.Tests;
 
 public sealed class EmulatedBusTests : IDisposable
 {
-    private readonly EmulatedBus bus = new(new EmulatedBusOptions(Accelerators: 2, FunctionsPerAccelerator: 3, AcceleratorState.Granule), new FakeTimeProvider());
+    private readonly EmulatedBus bus = new(
+        new EmulatedBusOptions(Accelerators: 2, FunctionsPerAccelerator: 3, AcceleratorState.Granule), new FakeTimeProvider());
     private readonly List<BusEvent> reported = [];
 
     public EmulatedBusTests() => bus.ReportTo(reported.Add);

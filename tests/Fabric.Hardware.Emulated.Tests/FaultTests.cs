@@ -170,7 +170,8 @@ public sealed class FaultTests : IDisposable
 
         Assert.True(Bus.PullOut(function.Address).IsOk);
 
-        Assert.Equal((uint.MaxValue, Errno.EIO, Errno.EIO), (function.Config32(0), function.Read(0), function.Reset(ResetMethod.FunctionLevel).Error.Errno));
+        Assert.Equal((uint.MaxValue, Errno.EIO), (function.Config32(0), function.Read(0)));
+        Assert.Equal(Errno.EIO, function.Reset(ResetMethod.FunctionLevel).Error.Errno);
         Assert.Equal(["-02:00.1"], Happened);
         Assert.Equal(Errno.ENODEV, Bus.PullOut(function.Address).Error.Errno);
     }
@@ -401,7 +402,8 @@ public sealed class FaultTests : IDisposable
 
     public void Dispose() => zoo.Dispose();
 
-    private static Task Start(Action call) => Task.Factory.StartNew(call, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    private static Task Start(Action call) =>
+        Task.Factory.StartNew(call, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     private void UntilHung(PciAddress function) =>
         Assert.True(SpinWait.SpinUntil(() => Bus.HungCalls(function) == 1, Patience), "The call does not hang.");

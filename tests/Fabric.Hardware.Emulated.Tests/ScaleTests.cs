@@ -74,7 +74,8 @@ public sealed class ScaleTests(ITestOutputHelper output)
         var told = new List<BusEvent>();
         zoo.Bus.ReportTo(told.Add);
         using var over = new CancellationTokenSource();
-        var readers = Task.Factory.StartNew(() => ReadUntil(zoo.Bus, over.Token), TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        var readers = Task.Factory.StartNew(
+            () => ReadUntil(zoo.Bus, over.Token), TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
         await Task.WhenAll(physical.Select(function => Task.Factory.StartNew(
             () =>
@@ -94,7 +95,7 @@ public sealed class ScaleTests(ITestOutputHelper output)
         Assert.Equal(4, zoo.Bus.Functions.Count);
         Assert.Equal(4 * 200 * 8, told.Count);
         foreach (var ofOne in told.GroupBy(AddressOf))
-            Assert.All(ofOne.Select((happened, index) => (happened, index)), told => Assert.Equal(told.index % 2 == 0, told.happened is FunctionAppeared));
+            Assert.All(ofOne.Index(), told => Assert.Equal(told.Index % 2 == 0, told.Item is FunctionAppeared));
     }
 
     private static PciAddress AddressOf(BusEvent happened) => happened switch

@@ -83,8 +83,12 @@ public sealed class TopologyTests : IDisposable
     }
 
     [Fact]
-    public void Accelerators_have_a_group_each() =>
-        Assert.Equal(4, new Zoo(new EmulatedBusOptions(1, 3, AcceleratorState.Granule)).Bus.Functions.Select(function => function.IommuGroup).Distinct().Count());
+    public void Accelerators_have_a_group_each()
+    {
+        using var accelerators = new Zoo(new EmulatedBusOptions(1, 3, AcceleratorState.Granule));
+
+        Assert.Equal(4, accelerators.Bus.Functions.Select(function => function.IommuGroup).Distinct().Count());
+    }
 
     // ---- Resets from above -----------------------------------------------------------------------------------------------------------
 
@@ -110,7 +114,8 @@ public sealed class TopologyTests : IDisposable
         };
 
         Assert.True(outcome.IsOk);
-        Assert.All(Bus.Functions.Take(4), function => Assert.Equal((PciCommand.None, 4u), (function.Command(), function.Config32(ConfigOffset.Bar0))));
+        Assert.All(
+            Bus.Functions.Take(4), function => Assert.Equal((PciCommand.None, 4u), (function.Command(), function.Config32(ConfigOffset.Bar0))));
         Assert.Equal(untouched, Bus.Functions.Skip(4).Select(function => (function.Command(), function.Config32(ConfigOffset.Bar0))));
     }
 

@@ -86,7 +86,8 @@ internal static class Access
         return BinaryPrimitives.ReadUInt32LittleEndian(value);
     }
 
-    public static void Config16(this IPciFunction function, int offset, int value) => function.WriteConfig(offset, BitConverter.GetBytes((ushort)value));
+    public static void Config16(this IPciFunction function, int offset, int value) =>
+        function.WriteConfig(offset, BitConverter.GetBytes((ushort)value));
 
     public static void Config32(this IPciFunction function, int offset, uint value) => function.WriteConfig(offset, BitConverter.GetBytes(value));
 

@@ -111,7 +111,8 @@ public sealed class ZooWalkTests
         {
             Cards =
             [
-                new EmulatedCard(EmulatedModels.Accelerator), new EmulatedCard(EmulatedModels.MultiFunction), new EmulatedCard(EmulatedModels.Conventional),
+                new EmulatedCard(EmulatedModels.Accelerator), new EmulatedCard(EmulatedModels.MultiFunction),
+                new EmulatedCard(EmulatedModels.Conventional),
                 new EmulatedCard(EmulatedModels.NoFlr), new EmulatedCard(EmulatedModels.NotReady),
             ],
         });
@@ -129,7 +130,8 @@ public sealed class ZooWalkTests
         public void Take(Step step)
         {
             var address = addresses[step.Function % addresses.Length];
-            var errno = OfBus(step, address) ?? (registered.TryGetValue(address, out var device) ? OfDevice(step, device.Core, device.Function) : Errno.None);
+            var errno = OfBus(step, address)
+                ?? (registered.TryGetValue(address, out var device) ? OfDevice(step, device.Core, device.Function) : Errno.None);
             Assert.True(Enum.IsDefined(errno), $"{errno} is no errno.");
         }
 
@@ -141,7 +143,8 @@ public sealed class ZooWalkTests
                 var answers = function.Config16(ConfigOffset.Command) != 0xffff;
                 Assert.Empty(core.CheckInvariants().Where(law => answers || law != "INV-3"));
                 if (answers && !core.IsOpen)
-                    Assert.False((function.Command() & PciCommand.BusMaster) != 0 && core.References == 0, $"{core.Address} masters the bus and nobody holds it.");
+                    Assert.False(
+                        (function.Command() & PciCommand.BusMaster) != 0 && core.References == 0, $"{core.Address} masters the bus and nobody holds it.");
                 if (!zoo.Bus.Functions.Contains(function))
                     Assert.Equal((uint.MaxValue, false), (function.Config32(0), function.SendMessage(0)));
             }
@@ -176,7 +179,8 @@ public sealed class ZooWalkTests
                 case Op.Flap:
                     return zoo.Bus.Flap(address, 1 + (step.Value % 3), TimeSpan.FromSeconds(1)).Error.Errno;
                 case Op.ResetFails:
-                    return zoo.Bus.SetResetFault(address, new ResetFault.Fails(step.Value % 3, step.Value % 2 == 0 ? Errno.EIO : Errno.EAGAIN, ResetRungs.All)).Error.Errno;
+                    return zoo.Bus.SetResetFault(
+                        address, new ResetFault.Fails(step.Value % 3, step.Value % 2 == 0 ? Errno.EIO : Errno.EAGAIN, ResetRungs.All)).Error.Errno;
                 case Op.ResetKills:
                     return zoo.Bus.SetResetFault(address, new ResetFault.Dies(1, (ResetRungs)(1 + (step.Value % 7)))).Error.Errno;
                 case Op.NotReady:
@@ -269,6 +273,7 @@ public sealed class ZooWalkTests
                 registered.Remove(core.Address);
         }
 
-        private static Errno Write(VfioPciCore core, int offset, params byte[] bytes) => core.Write(RegionIndex.Config, (ulong)offset, bytes).Error.Errno;
+        private static Errno Write(VfioPciCore core, int offset, params byte[] bytes) =>
+            core.Write(RegionIndex.Config, (ulong)offset, bytes).Error.Errno;
     }
 }

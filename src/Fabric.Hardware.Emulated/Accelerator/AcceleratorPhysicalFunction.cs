@@ -65,7 +65,9 @@ public sealed class AcceleratorPhysicalFunction : EmulatedFunction, IVirtualFunc
         lock (Clock)
         {
             Put16(Layout.Sriov + SriovCapability.NumVfs, count);
-            Put16(Layout.Sriov + SriovCapability.Control, count == 0 ? 0 : SriovControl.Enable | SriovControl.MemorySpaceEnable | SriovControl.AriHierarchy);
+            Put16(
+                Layout.Sriov + SriovCapability.Control,
+                count == 0 ? 0 : SriovControl.Enable | SriovControl.MemorySpaceEnable | SriovControl.AriHierarchy);
             LookAtEnable();
         }
     }

@@ -64,7 +64,9 @@ internal static class PortModels
         new(ids, ConfigLayout.Of(HeaderLayout.Bridge(ids), [.. capabilities]));
 }
 
-/// <summary>A root port or a bridge: a type-1 function, which nobody is handed. Its bus numbers are given back after a reset, as a port's driver does.</summary>
+/// <summary>
+/// A root port or a bridge: a type-1 function, which nobody is handed. Its bus numbers are given back after a reset, as a port's driver does.
+/// </summary>
 internal sealed class EmulatedPort : EmulatedFunction
 {
     private readonly PciAddress address;

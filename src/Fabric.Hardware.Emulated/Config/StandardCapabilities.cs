@@ -20,7 +20,8 @@ internal static class StandardCapabilities
             ClearedByOne: PowerManagementCapability.PmeStatus));
 
     /// <summary>PCIe 6.0, 7.5.3, version 2. A link of 16 GT/s and 16 lanes.</summary>
-    public static CapabilityLayout PciExpress(PciExpressType type, bool functionLevelReset = false, bool hasSlot = false) => CapabilityLayout.Standard(
+    public static CapabilityLayout PciExpress(
+        PciExpressType type, bool functionLevelReset = false, bool hasSlot = false) => CapabilityLayout.Standard(
         StandardCapability.PciExpress,
         52,
         new RegisterRow(PciExpressCapability.Flags, 2, 2u | ((uint)type << 4) | (hasSlot ? 1u << 8 : 0)),
@@ -43,7 +44,8 @@ internal static class StandardCapabilities
     {
         var capability = new MsiCapability(0, vectors, is64Bit, hasMask);
         var rows = ImmutableArray.CreateBuilder<RegisterRow>();
-        var control = ((uint)BitOperations.Log2((uint)vectors) << MsiCapability.MultipleMessageCapableShift) | (is64Bit ? 1u << 7 : 0) | (hasMask ? 1u << 8 : 0);
+        var capable = (uint)BitOperations.Log2((uint)vectors) << MsiCapability.MultipleMessageCapableShift;
+        var control = capable | (is64Bit ? 1u << 7 : 0) | (hasMask ? 1u << 8 : 0);
         rows.Add(new RegisterRow(MsiCapability.Control, 2, control, Writable: MsiCapability.Enable | MsiCapability.MultipleMessageEnable));
         rows.Add(new RegisterRow(MsiCapability.AddressLow, 4, Writable: 0xffff_fffc));
         if (is64Bit)
@@ -81,5 +83,8 @@ internal static class StandardCapabilities
     public static CapabilityLayout Vendor(int scratch) => CapabilityLayout.Standard(
         StandardCapability.VendorSpecific,
         3 + scratch,
-        [new RegisterRow(2, 1, (uint)(3 + scratch)), .. Enumerable.Range(3, scratch).Select(static at => new RegisterRow(at, 1, Writable: byte.MaxValue))]);
+        [
+            new RegisterRow(2, 1, (uint)(3 + scratch)),
+            .. Enumerable.Range(3, scratch).Select(static at => new RegisterRow(at, 1, Writable: byte.MaxValue)),
+        ]);
 }

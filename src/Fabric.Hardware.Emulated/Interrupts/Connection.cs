@@ -34,7 +34,9 @@ internal sealed class Connection(IEventTarget handler)
         }
     }
 
-    /// <summary>Waits for the signals under way; when it has returned, the handler is not signalled any more. Not to be called by the handler.</summary>
+    /// <summary>
+    /// Waits for the signals under way; when it has returned, the handler is not signalled any more. Not to be called by the handler.
+    /// </summary>
     public void Close()
     {
         lock (gate)

@@ -51,7 +51,10 @@ internal sealed class BenchFunction(PciAddress address, FunctionModel model) : E
         return VfioResult.Ok;
     }
 
-    /// <summary>VPD: software writes an address with the flag 0 to read and 1 to write; hardware flips it when it is done (PCI Local Bus 3.0, appendix I).</summary>
+    /// <summary>
+    /// VPD: software writes an address with the flag 0 to read and 1 to write; hardware flips it when it is done (PCI Local Bus 3.0,
+    /// appendix I).
+    /// </summary>
     private protected override ConfigEffects OnConfigWritten(int offset, ReadOnlySpan<byte> source)
     {
         var flagAt = Layout.Vpd + VitalProductData.Address + 1;

@@ -410,12 +410,14 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
     /// <summary>Bits that act when they are written, and read 0.</summary>
     private ConfigEffects Asked(int offset, ReadOnlySpan<byte> source)
     {
+        const int expressFlr = PciExpressCapability.InitiateFunctionLevelReset >> 8;
         var express = Layout.Express != 0 && HasFunctionLevelReset
-            ? Written(Layout.Express + PciExpressCapability.DeviceControl + 1, offset, source) & (PciExpressCapability.InitiateFunctionLevelReset >> 8)
+            ? Written(Layout.Express + PciExpressCapability.DeviceControl + 1, offset, source) & expressFlr
             : 0;
-        var conventional = Layout.AdvancedFeatures != 0
-            ? Written(Layout.AdvancedFeatures + AdvancedFeaturesCapability.Control, offset, source) & AdvancedFeaturesCapability.InitiateFunctionLevelReset
-            : 0;
+        var conventional = Layout.AdvancedFeatures == 0
+            ? 0
+            : Written(Layout.AdvancedFeatures + AdvancedFeaturesCapability.Control, offset, source)
+                & AdvancedFeaturesCapability.InitiateFunctionLevelReset;
         return (express | conventional) != 0 ? ConfigEffects.FunctionLevelReset : ConfigEffects.None;
     }
 

@@ -144,7 +144,8 @@ public sealed class ZooWalkTests
                 Assert.Empty(core.CheckInvariants().Where(law => answers || law != "INV-3"));
                 if (answers && !core.IsOpen)
                     Assert.False(
-                        (function.Command() & PciCommand.BusMaster) != 0 && core.References == 0, $"{core.Address} masters the bus and nobody holds it.");
+                        core.References == 0 && (function.Command() & PciCommand.BusMaster) != 0,
+                        $"{core.Address} masters the bus and nobody holds it.");
                 if (!zoo.Bus.Functions.Contains(function))
                     Assert.Equal((uint.MaxValue, false), (function.Config32(0), function.SendMessage(0)));
             }

@@ -8,7 +8,8 @@ namespace Fabric.Hardware.Emulated.Tests;
 
 public sealed class EmulatedBusTests : IDisposable
 {
-    private readonly EmulatedBus bus = new(new EmulatedBusOptions(Accelerators: 2, FunctionsPerAccelerator: 3, AcceleratorState.Granule), new FakeTimeProvider());
+    private readonly EmulatedBus bus = new(
+        new EmulatedBusOptions(Accelerators: 2, FunctionsPerAccelerator: 3, AcceleratorState.Granule), new FakeTimeProvider());
     private readonly List<BusEvent> reported = [];
 
     public EmulatedBusTests() => bus.ReportTo(reported.Add);
@@ -35,38 +36,41 @@ public sealed class EmulatedBusTests : IDisposable
         bus.RecoveryScope(At("fab0:02:00.2")).Select(address => address.ToString()));
 
     [Fact]
-    public void A_link_reset_resets_every_function_of_the_card_and_none_of_another()
+    public void A_link_reset_resets_every_function_of_the_card_and_none_of_another_ER_10()
     {
         foreach (var function in bus.Functions)
-            function.WriteConfig(ConfigOffset.InterruptLine, [0x0b]);
+            function.WriteConfig(ConfigOffset.Command, [(byte)PciCommand.BusMaster]);
 
         Assert.True(bus.ResetLink(At("fab0:01:00.2")).IsOk);
 
-        Assert.Equal([0x0b, 0, 0, 0, 0x0b, 0x0b, 0x0b, 0x0b], bus.Functions.Select(InterruptLine));
+        Assert.Equal([0, 0, 0, 0, 4, 4, 4, 4], bus.Functions.Select(Command));
     }
 
     [Fact]
     public void A_reset_of_the_physical_function_clears_its_scratch_registers()
     {
-        var physical = bus.Functions[0];
+        using var physical = new AcceleratorPhysicalFunction(At("fab0:01:00.0"));
+        physical.WriteConfig(ConfigOffset.Command, [(byte)PciCommand.MemorySpace]);
         physical.WriteRegion(0, 8, [1, 2, 3, 4]);
         var read = new byte[4];
 
         physical.Reset(ResetMethod.FunctionLevel);
-        physical.ReadRegion(0, 8, read);
+        physical.WriteConfig(ConfigOffset.Command, [(byte)PciCommand.MemorySpace]);
 
+        Assert.True(physical.ReadRegion(0, 8, read).IsOk);
         Assert.Equal(new byte[4], read);
     }
 
     [Theory]
     [InlineData(AerSeverity.Correctable, 0x1u)]
-    [InlineData(AerSeverity.NonFatal, 0x40_0000u)]
-    [InlineData(AerSeverity.Fatal, 0x40_0000u)]
+    [InlineData(AerSeverity.NonFatal, 0x1000u)]
+    [InlineData(AerSeverity.Fatal, 0x4_0000u)]
     public void An_injected_error_is_reported_as_the_function_would(AerSeverity severity, uint status)
     {
         Assert.True(bus.InjectAer(At("fab0:01:00.1"), severity).IsOk);
 
-        Assert.Equal([new AerReported(new AerRecord(At("fab0:01:00.1"), severity, status))], reported);
+        var record = Assert.IsType<AerReported>(Assert.Single(reported)).Record;
+        Assert.Equal((At("fab0:01:00.1"), severity, status), (record.Source, record.Severity, record.Status));
     }
 
     [Fact]
@@ -132,11 +136,11 @@ public sealed class EmulatedBusTests : IDisposable
 
     private static PciAddress At(string address) => PciAddress.Parse(address);
 
-    private static byte InterruptLine(IPciFunction function)
+    private static byte Command(IPciFunction function)
     {
-        var line = new byte[1];
-        function.ReadConfig(ConfigOffset.InterruptLine, line);
-        return line[0];
+        var command = new byte[1];
+        function.ReadConfig(ConfigOffset.Command, command);
+        return command[0];
     }
 
     private static AcceleratorStatus StatusOf(IPciFunction function)

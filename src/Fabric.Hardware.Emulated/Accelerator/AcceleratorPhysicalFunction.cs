@@ -1,62 +1,137 @@
+using Fabric.Hardware.Emulated.Config;
+using Fabric.Hardware.Emulated.Models;
 using Fabric.Hardware.Specs.Accelerator;
 using Fabric.Pci;
+using Fabric.Pci.Capabilities;
 using Fabric.Vfio;
 
 namespace Fabric.Hardware.Emulated.Accelerator;
 
-/// <summary>The accelerator's physical function: the parent of its virtual ones, with one BAR of scratch registers and no engine.</summary>
-public sealed class AcceleratorPhysicalFunction(PciAddress address) : IPciFunction
+/// <summary>
+/// The accelerator's physical function: the parent of its virtual ones. It has scratch registers, MSI-X and AER, and no engine; and, where
+/// the card has VFs, SR-IOV. What its VFs are lives and dies with VF Enable: a reset of the PF clears that bit, and they answer nothing, as
+/// at power-on, until it is set again.
+/// </summary>
+public sealed class AcceleratorPhysicalFunction : EmulatedFunction, IVirtualFunctionParent
 {
-    private readonly byte[] config = ConfigBytes.Type0(AcceleratorPhysicalIds);
-    private readonly byte[] scratch = new byte[AcceleratorRegister.Bytes];
+    public const int MsixVectors = 8;
 
-    private static PciIds AcceleratorPhysicalIds =>
+    private const uint MsixTable = AcceleratorRegister.Bytes;
+    private const uint MsixPending = MsixTable + 0x800;
+    private const ulong BarBytes = 2 * AcceleratorRegister.Bytes;
+
+    private static readonly PciIds FunctionIds =
         new(AcceleratorIds.Vendor, AcceleratorIds.PhysicalFunction, AcceleratorIds.Vendor, 1, AcceleratorIds.ClassCode);
 
-    public PciAddress Address { get; } = address;
+    private static readonly PciBar[] FunctionBars =
+        [new(BarKind.Memory64, BarBytes, Prefetchable: true), PciBar.None, PciBar.None, PciBar.None, PciBar.None, PciBar.None];
 
-    public PciIds Ids => AcceleratorPhysicalIds;
+    private static readonly string[] Resets = [ResetMethod.FunctionLevel, ResetMethod.Bus];
 
-    public int ConfigSize => config.Length;
+    private readonly int totalVfs;
+    private readonly bool isStatic;
+    private readonly long stateBytes;
+    private readonly TimeProvider time;
 
-    public IReadOnlyList<PciBar> Bars { get; } =
-    [
-        new(BarKind.Memory64, AcceleratorRegister.Bytes, Prefetchable: true), PciBar.None, PciBar.None, PciBar.None, PciBar.None, PciBar.None,
-    ];
+    /// <summary>VF Enable and VF memory space: read on every access to a VF.</summary>
+    private volatile bool enablesVirtualFunctions;
 
-    public FunctionTraits Traits => FunctionTraits.None;
-
-    /// <summary>A group of its own.</summary>
-    public int? IommuGroup => Address.RoutingId;
-
-    public IReadOnlyList<string> ResetMethods { get; } = [ResetMethod.FunctionLevel, ResetMethod.Bus];
-
-    public void ReadConfig(int offset, Span<byte> destination) => config.AsSpan(offset, destination.Length).CopyTo(destination);
-
-    public void WriteConfig(int offset, ReadOnlySpan<byte> source) => source.CopyTo(config.AsSpan(offset));
-
-    public VfioResult ReadRegion(int region, ulong offset, Span<byte> destination)
+    /// <summary>A function by itself, without VFs.</summary>
+    public AcceleratorPhysicalFunction(PciAddress address)
+        : this(address, totalVfs: 0, isStatic: true, AcceleratorState.Granule, TimeProvider.System)
     {
-        scratch.AsSpan((int)offset, destination.Length).CopyTo(destination);
-        return VfioResult.Ok;
     }
 
-    public VfioResult WriteRegion(int region, ulong offset, ReadOnlySpan<byte> source)
-    {
-        source.CopyTo(scratch.AsSpan((int)offset));
-        return VfioResult.Ok;
-    }
+    /// <param name="totalVfs">Without any it has no SR-IOV capability.</param>
+    /// <param name="isStatic">The VFs were there at the start and stay.</param>
+    internal AcceleratorPhysicalFunction(PciAddress address, int totalVfs, bool isStatic, long stateBytes, TimeProvider time)
+        : base(address, ModelOf(totalVfs, stateBytes)) =>
+        (this.totalVfs, this.isStatic, this.stateBytes, this.time) = (totalVfs, isStatic, stateBytes, time);
 
-    public VfioResult Reset(string method)
-    {
-        if (!ResetMethods.Contains(method))
-            return VfioResult.Fail(Errno.ENOTTY, "The function has no such reset.");
-        Array.Clear(scratch);
-        return VfioResult.Ok;
-    }
+    /// <summary>Whether VFs that it made answer.</summary>
+    internal bool EnablesVirtualFunctions => enablesVirtualFunctions;
 
-    public void ConnectDma(IDmaSpace? space)
+    int IVirtualFunctionParent.TotalVirtualFunctions => totalVfs;
+
+    bool IVirtualFunctionParent.HasStaticVirtualFunctions => isStatic;
+
+    public override void ConnectDma(IDmaSpace? space)
     {
         // It has no engine, so no DMA of its own to put behind an address space.
+    }
+
+    void IVirtualFunctionParent.EnableVirtualFunctions(int count)
+    {
+        lock (Clock)
+        {
+            Put16(Layout.Sriov + SriovCapability.NumVfs, count);
+            Put16(
+                Layout.Sriov + SriovCapability.Control,
+                count == 0 ? 0 : SriovControl.Enable | SriovControl.MemorySpaceEnable | SriovControl.AriHierarchy);
+            LookAtEnable();
+        }
+    }
+
+    EmulatedFunction IVirtualFunctionParent.CreateVirtualFunction(int number) => new AcceleratorVirtualFunction(
+        PciAddress.FromRoutingId(Address.Domain, (ushort)(Address.RoutingId + number)), stateBytes, time, this);
+
+    internal override EmulatedFunction Renew() => new AcceleratorPhysicalFunction(Address, totalVfs, isStatic, stateBytes, time);
+
+    private protected override VfioResult ReadBar(int region, ulong offset, Span<byte> destination)
+    {
+        lock (Clock)
+            Memory!.Read(region, offset, destination);
+        return VfioResult.Ok;
+    }
+
+    private protected override VfioResult WriteBar(int region, ulong offset, ReadOnlySpan<byte> source)
+    {
+        lock (Clock)
+            Memory!.Write(region, offset, source);
+        return VfioResult.Ok;
+    }
+
+    private protected override ConfigEffects OnConfigWritten(int offset, ReadOnlySpan<byte> source)
+    {
+        LookAtEnable();
+        return ConfigEffects.None;
+    }
+
+    private protected override void OnReset() => LookAtEnable();
+
+    /// <summary>VFs that the PF's reset has turned off have lost what they held when they are turned on again.</summary>
+    private protected override void AfterReset()
+    {
+        if (isStatic || Bus is not { } bus)
+            return;
+        foreach (var made in bus.VirtualFunctionsOf(this))
+            made.Lose(keepsPower: true);
+    }
+
+    private void LookAtEnable()
+    {
+        const int both = SriovControl.Enable | SriovControl.MemorySpaceEnable;
+        enablesVirtualFunctions = Layout.Sriov != 0 && (Get16(Layout.Sriov + SriovCapability.Control) & both) == both;
+    }
+
+    private static FunctionModel ModelOf(int totalVfs, long stateBytes)
+    {
+        CapabilityLayout[] capabilities =
+        [
+            StandardCapabilities.PciExpress(PciExpressType.Endpoint, functionLevelReset: true),
+            StandardCapabilities.Msix(MsixVectors, bar: 0, MsixTable, MsixPending),
+            ExtendedCapabilities.Aer(),
+            ExtendedCapabilities.AlternativeRoutingId(),
+            .. totalVfs == 0
+                ? Array.Empty<CapabilityLayout>()
+                : [ExtendedCapabilities.Sriov((ushort)totalVfs, AcceleratorIds.VirtualFunction, AcceleratorVirtualFunction.BarsOf(stateBytes))],
+        ];
+        var header = HeaderLayout.Endpoint(FunctionIds, FunctionBars, rom: default, pin: 0, hasInterruptDisable: true, isMultiFunction: false);
+        return new FunctionModel(FunctionIds, ConfigLayout.Of(header, [.. capabilities]))
+        {
+            Bars = FunctionBars,
+            ResetMethods = Resets,
+            CanGrowMsix = true,
+        };
     }
 }

@@ -1,31 +1,40 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.InteropServices;
+using Fabric.Hardware.Emulated.Config;
+using Fabric.Hardware.Emulated.Models;
 using Fabric.Hardware.Specs.Accelerator;
 using Fabric.Pci;
+using Fabric.Pci.Capabilities;
 using Fabric.Vfio;
 
 namespace Fabric.Hardware.Emulated.Accelerator;
 
 /// <summary>
 /// A virtual function of the accelerator in software, with an engine that runs by itself as hardware does: it counts in its own state and
-/// tells of every step by DMA. One lock stands for the function's clock domain; the engine and register accesses take turns on it, the
-/// state window does not.
+/// tells of every step by DMA. The engine and register accesses take turns on the function's clock, the state window does not.
 /// </summary>
-public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
+public sealed class AcceleratorVirtualFunction : EmulatedFunction
 {
+    private static readonly PciIds FunctionIds =
+        new(AcceleratorIds.Vendor, AcceleratorIds.VirtualFunction, AcceleratorIds.Vendor, 1, AcceleratorIds.ClassCode);
+
+    private static readonly ConfigLayout Config = ConfigLayout.Of(
+        HeaderLayout.VirtualFunction(FunctionIds),
+        StandardCapabilities.PciExpress(PciExpressType.Endpoint, functionLevelReset: true),
+        ExtendedCapabilities.Aer());
+
+
     /// <summary>The engine wakes this often.</summary>
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(2);
 
     /// <summary>An engine that was kept from running does not make up for more than this.</summary>
     private static readonly TimeSpan LongestBatch = TimeSpan.FromMilliseconds(20);
 
-    private readonly Lock clock = new();
     private readonly TimeProvider time;
     private readonly ITimer engine;
-    private readonly byte[] config;
-    private readonly byte[] powerOnConfig;
     private readonly StateMemory state;
+    private readonly AcceleratorPhysicalFunction? parent;
     private Registers registers = Registers.PowerOn;
     private AcceleratorActivity activity;
     private ChangeLog? stateLog;
@@ -41,22 +50,17 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
     /// </param>
     /// <param name="time">What the engine's pace is measured by.</param>
     public AcceleratorVirtualFunction(PciAddress address, long stateBytes, TimeProvider time)
+        : this(address, stateBytes, time, parent: null)
+    {
+    }
+
+    /// <param name="parent">The PF that made it; null for one that was there from the start, and answers whatever its PF says.</param>
+    internal AcceleratorVirtualFunction(PciAddress address, long stateBytes, TimeProvider time, AcceleratorPhysicalFunction? parent)
+        : base(address, ModelOf(stateBytes))
     {
         ArgumentNullException.ThrowIfNull(time);
-        ArgumentOutOfRangeException.ThrowIfNotEqual(stateBytes % AcceleratorState.Granule, 0);
-        ArgumentOutOfRangeException.ThrowIfLessThan(stateBytes, AcceleratorState.Granule);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(stateBytes, AcceleratorMigration.MaxStateBytes);
-        Address = address;
-        this.time = time;
+        (this.time, this.parent) = (time, parent);
         state = new StateMemory(stateBytes);
-        powerOnConfig = ConfigBytes.Type0(Ids);
-        config = [.. powerOnConfig];
-        Bars =
-        [
-            Memory(AcceleratorRegister.Bytes), PciBar.None,
-            Memory(BitOperations.RoundUpToPowerOf2((ulong)stateBytes)), PciBar.None,
-            Memory(AcceleratorMigration.Bytes), PciBar.None,
-        ];
         engine = time.CreateTimer(_ => RunEngine(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -75,128 +79,120 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
         public static Registers PowerOn => new() { Pace = 1000 };
     }
 
-    public PciAddress Address { get; }
+    public override PciAddress? PhysicalFunction => parent?.Address ?? Address with { Function = 0 };
 
-    public PciIds Ids => new(AcceleratorIds.Vendor, AcceleratorIds.VirtualFunction, AcceleratorIds.Vendor, 1, AcceleratorIds.ClassCode);
+    internal override EmulatedFunction? Parent => parent;
 
-    public int ConfigSize => config.Length;
-
-    public IReadOnlyList<PciBar> Bars { get; }
-
-    public FunctionTraits Traits => FunctionTraits.VirtualFunction;
-
-    public PciAddress? PhysicalFunction => Address with { Function = 0 };
-
-    /// <summary>Every function stands behind the address space that it is connected to: a group of its own.</summary>
-    public int? IommuGroup => Address.RoutingId;
-
-    public IReadOnlyList<string> ResetMethods { get; } = [ResetMethod.FunctionLevel];
+    private protected override bool IsEnabled => parent is null || parent.EnablesVirtualFunctions;
 
     /// <summary>Bytes of device state.</summary>
     public long StateBytes => state.Bytes;
 
-    public void ReadConfig(int offset, Span<byte> destination)
+    private protected override ConfigEffects OnConfigWritten(int offset, ReadOnlySpan<byte> source)
     {
-        lock (clock)
-            config.AsSpan(offset, destination.Length).CopyTo(destination);
+        ScheduleEngine();
+        return ConfigEffects.None;
     }
 
-    public void WriteConfig(int offset, ReadOnlySpan<byte> source)
-    {
-        lock (clock)
-        {
-            source.CopyTo(config.AsSpan(offset));
-            ScheduleEngine();
-        }
-    }
-
-    public VfioResult ReadRegion(int region, ulong offset, Span<byte> destination)
+    private protected override VfioResult ReadBar(int region, ulong offset, Span<byte> destination)
     {
         switch (region)
         {
             case AcceleratorBar.Registers:
-                lock (clock)
+                lock (Clock)
                     ReadRegisters((int)offset, destination);
                 return VfioResult.Ok;
             case AcceleratorBar.State:
                 state.Read((long)offset, destination);
                 return VfioResult.Ok;
-            case AcceleratorBar.Migration:
+            default:
                 return ReadMigration((int)offset, destination);
-            default:
-                return VfioResult.Fail(Errno.EIO, "The function does not decode this BAR.");
         }
     }
 
-    public VfioResult WriteRegion(int region, ulong offset, ReadOnlySpan<byte> source)
+    private protected override VfioResult WriteBar(int region, ulong offset, ReadOnlySpan<byte> source)
     {
-        switch (region)
+        if (region == AcceleratorBar.State)
         {
-            case AcceleratorBar.Registers:
-                lock (clock)
-                {
-                    WriteRegisters((int)offset, source);
-                    ScheduleEngine();
-                }
-
-                return VfioResult.Ok;
-            case AcceleratorBar.State:
-                state.Write((long)offset, source);
-                return VfioResult.Ok;
-            case AcceleratorBar.Migration:
-                lock (clock)
-                {
-                    WriteMigration((int)offset, source);
-                    ScheduleEngine();
-                }
-
-                return VfioResult.Ok;
-            default:
-                return VfioResult.Fail(Errno.EIO, "The function does not decode this BAR.");
+            state.Write((long)offset, source);
+            return VfioResult.Ok;
         }
-    }
 
-    public VfioResult Reset(string method)
-    {
-        if (!ResetMethods.Contains(method))
-            return VfioResult.Fail(Errno.ENOTTY, "The function has no such reset.");
-        lock (clock)
+        lock (Clock)
         {
-            powerOnConfig.CopyTo(config.AsSpan());
-            registers = Registers.PowerOn;
-            activity = AcceleratorActivity.None;
-            (stateLog, dmaLog, logIova, logLength) = (null, null, 0, 0);
-            state.Clear();
+            if (region == AcceleratorBar.Registers)
+                WriteRegisters((int)offset, source);
+            else
+                WriteMigration((int)offset, source);
             ScheduleEngine();
         }
 
         return VfioResult.Ok;
     }
 
-    public void ConnectDma(IDmaSpace? space)
+    private protected override void OnReset()
     {
-        lock (clock)
+        registers = Registers.PowerOn;
+        activity = AcceleratorActivity.None;
+        (stateLog, dmaLog, logIova, logLength) = (null, null, 0, 0);
+        state.Clear();
+        ScheduleEngine();
+    }
+
+    private protected override void OnVanished() => ScheduleEngine();
+
+    public override void ConnectDma(IDmaSpace? space)
+    {
+        lock (Clock)
             dma = space;
     }
 
     /// <summary>An uncorrectable internal error: the engine stands until the host's driver clears it.</summary>
-    internal void Fail()
+    internal override void Fail()
     {
-        lock (clock)
+        lock (Clock)
         {
             registers.Status |= AcceleratorStatus.InternalError;
             ScheduleEngine();
         }
     }
 
-    public void Dispose() => engine.Dispose();
+    internal override EmulatedFunction Renew() => new AcceleratorVirtualFunction(Address, StateBytes, time, parent);
 
-    private static PciBar Memory(ulong bytes) => new(BarKind.Memory64, bytes, Prefetchable: true);
+    public override void Dispose()
+    {
+        engine.Dispose();
+        base.Dispose();
+    }
+
+    internal static IReadOnlyList<PciBar> BarsOf(long stateBytes) =>
+    [
+        Memory64(AcceleratorRegister.Bytes), PciBar.None,
+        Memory64(BitOperations.RoundUpToPowerOf2((ulong)stateBytes)), PciBar.None,
+        Memory64(AcceleratorMigration.Bytes), PciBar.None,
+    ];
+
+    private static FunctionModel ModelOf(long stateBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(stateBytes % AcceleratorState.Granule, 0);
+        ArgumentOutOfRangeException.ThrowIfLessThan(stateBytes, AcceleratorState.Granule);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(stateBytes, AcceleratorMigration.MaxStateBytes);
+        return new FunctionModel(FunctionIds, Config)
+        {
+            Traits = FunctionTraits.VirtualFunction,
+            Bars = BarsOf(stateBytes),
+            ResetMethods = OwnResets,
+        };
+    }
+
+    private static readonly string[] OwnResets = [ResetMethod.FunctionLevel];
+
+    private static PciBar Memory64(ulong bytes) => new(BarKind.Memory64, bytes, Prefetchable: true);
 
     private bool MayRun =>
         (registers.Control & AcceleratorRegister.ControlRun) != 0 && registers.Status == AcceleratorStatus.None &&
         (activity & (AcceleratorActivity.InitiatorSuspended | AcceleratorActivity.ResponderSuspended)) == 0 &&
-        (config[ConfigOffset.Command] & (byte)PciCommand.BusMaster) != 0;
+        MastersBus;
 
     private bool engineOn;
 
@@ -213,7 +209,7 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
     private void RunEngine()
     {
         // Ticks that find the lock taken leave their time to the next one: queued up they would take the thread pool's threads.
-        if (!clock.TryEnter())
+        if (!Clock.TryEnter())
             return;
         try
         {
@@ -231,7 +227,7 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
         }
         finally
         {
-            clock.Exit();
+            Clock.Exit();
         }
     }
 
@@ -331,7 +327,7 @@ public sealed class AcceleratorVirtualFunction : IPciFunction, IDisposable
             return VfioResult.Ok;
         }
 
-        lock (clock)
+        lock (Clock)
         {
             Span<byte> page = stackalloc byte[AcceleratorMigration.Context + AcceleratorMigration.ContextBytes];
             page.Clear();

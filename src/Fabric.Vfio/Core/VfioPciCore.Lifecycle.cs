@@ -86,6 +86,11 @@ public sealed partial class VfioPciCore
         var masking = Options.NoIntxMask ? IntxMasking.Host : new IntxRegisters(function).Decide();
         var gate = new MemoryGate();
         var config = new VirtualConfig(function, new ConfigEffects(this));
+        // A function without memory BARs has no decoder turned on, and one that answers nothing is in no power state (INV-1).
+        if (!config.MemoryEnabled)
+            gate.Block(MemoryBlocks.Decode);
+        if (power.Current >= PciPowerState.D3Hot)
+            gate.Block(MemoryBlocks.Power);
         var msix = MsixTable.Of(config.Capabilities.Msix);
         var regions = new RegionAccess(function, bars, msix, (function.Traits & FunctionTraits.Vga) != 0 && !Options.DisableVga, gate);
         var geometry = new InterruptGeometry(config.InterruptPin != 0, config.Capabilities.Msi?.MaxVectors ?? 0, config.Capabilities.Msix?.TableSize ?? 0);
@@ -277,7 +282,8 @@ public sealed partial class VfioPciCore
         if (reset.IsOk)
         {
             power.Resync();
-            ForceD0();
+            if (!ForceD0())
+                BlockMemory(open, MemoryBlocks.Power);                                   // it does not answer after its reset (INV-1)
             open.Interrupts.AfterReset();
         }
 

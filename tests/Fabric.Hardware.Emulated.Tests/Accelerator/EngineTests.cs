@@ -49,13 +49,14 @@ public sealed class EngineTests : IDisposable
         () => new AcceleratorVirtualFunction(default, stateBytes, bench.Time).Dispose());
 
     [Fact]
-    public void Its_config_space_shows_its_ids()
+    public void Its_config_space_shows_no_ids_as_that_of_any_VF_and_it_has_them_all_the_same()
     {
         var ids = new byte[4];
 
         bench.Function.ReadConfig(ConfigOffset.VendorId, ids);
 
-        Assert.Equal((AcceleratorIds.Vendor, AcceleratorIds.VirtualFunction), (BitConverter.ToUInt16(ids), BitConverter.ToUInt16(ids, 2)));
+        Assert.Equal(uint.MaxValue, BitConverter.ToUInt32(ids));
+        Assert.Equal((AcceleratorIds.Vendor, AcceleratorIds.VirtualFunction), (bench.Function.Ids.Vendor, bench.Function.Ids.Device));
     }
 
     // ---- Steps -----------------------------------------------------------------------------------------------------------------------

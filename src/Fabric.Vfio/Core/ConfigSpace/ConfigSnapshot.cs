@@ -33,12 +33,17 @@ internal sealed class ConfigSnapshot
 
     private ConfigSnapshot(ImmutableArray<(Register, int, uint)> saved) => this.saved = saved;
 
-    /// <summary>Takes what hardware holds now.</summary>
+    /// <summary>
+    /// Takes what hardware holds now; nothing from a function that does not answer: given back to one that does again, all ones would let it
+    /// master the bus (INV-3).
+    /// </summary>
     public static ConfigSnapshot Save(IPciFunction function)
     {
         ArgumentNullException.ThrowIfNull(function);
         var raw = new byte[function.ConfigSize];
         function.ReadConfig(0, raw);
+        if (LittleEndian.Load(raw.AsSpan(ConfigOffset.Command, sizeof(uint))) == uint.MaxValue)
+            return new ConfigSnapshot([]);
         var saved = ImmutableArray.CreateBuilder<(Register, int, uint)>();
         Take(HeaderRegisters, 0, ConfigOffset.HeaderSize);
         foreach (var entry in CapabilityWalk.Standard(raw))

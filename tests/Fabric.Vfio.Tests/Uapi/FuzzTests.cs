@@ -29,20 +29,21 @@ public sealed class FuzzTests(ITestOutputHelper output)
         for (var i = 0; i < inputs; i++)
         {
             var input = Input(random);
-            var before = GC.GetAllocatedBytesForCurrentThread();
+            var (decoder, limit) = (decoders[i % decoders.Count], AllocationFloor + (AllocationPerByte * input.Length));
             try
             {
                 fed++;
-                accepted[i % decoders.Count] += decoders[i % decoders.Count](input) ? 1 : 0;
+                var (taken, allocated) = Decode(decoder, [.. input]);
+                accepted[i % decoders.Count] += taken ? 1 : 0;
+                // A collection in between counts a thread's whole allocation buffer as used, but not time after time.
+                for (var again = 0; allocated > limit && again < 5; again++)
+                    allocated = Decode(decoder, [.. input]).Allocated;
+                Assert.InRange(allocated, 0, limit);
             }
             catch (Exception error)
             {
-                Assert.Fail($"Input {i}, decoder {i % decoders.Count} ({FuzzRun.Again(seed)}): {error}");
+                Assert.Fail($"Input {i}, {input.Length} bytes, decoder {i % decoders.Count} ({FuzzRun.Again(seed)}): {error}");
             }
-
-            var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
-            if (allocated > AllocationFloor + (AllocationPerByte * input.Length))
-                Assert.Fail($"Input {i}, decoder {i % decoders.Count} ({FuzzRun.Again(seed)}): {input.Length} bytes made it allocate {allocated}.");
         }
 
         Assert.Equal(inputs, fed);
@@ -53,6 +54,13 @@ public sealed class FuzzTests(ITestOutputHelper output)
     [Fact]
     public void A_run_without_a_factor_feeds_a_million_inputs_to_decoders_and_config_space() =>
         Assert.InRange(FuzzRun.ToDecoders + FuzzRun.ToConfigSpace + FuzzRun.ToDevices, 1_000_000, int.MaxValue);
+
+    private static (bool Taken, long Allocated) Decode(Func<byte[], bool> decoder, byte[] input)
+    {
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var taken = decoder(input);
+        return (taken, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
 
     /// <summary>One for each structure, each request of the table, and each kind of data of any length.</summary>
     private static List<Func<byte[], bool>> Decoders() =>

@@ -117,7 +117,7 @@ internal sealed class Membership : IAsyncDisposable
         if (host is not null)
         {
             System.ActorOf(
-                HostGateway.Props(new HostGatewayOptions(settings.Node.Name, api, version, host.System, host.Devices, host.Attachments), Claims),
+                HostGateway.Props(new HostGatewayOptions(settings.Node.Name, api, version, host.System, host.Devices, host.Attachments, time), Claims),
                 HostGateway.Name);
         }
     }

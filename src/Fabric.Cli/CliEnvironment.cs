@@ -15,7 +15,8 @@ internal sealed record CliEnvironment(
             $"{Environment.UserName}@{Environment.MachineName}", AppContext.BaseDirectory);
 
     /// <summary><see cref="User"/> in the letters that a header takes.</summary>
-    public string Requester => new([.. User.Select(static letter => char.IsAsciiLetterOrDigit(letter) || letter is '-' or '_' or '@' or '.' ? letter : '_')]);
+    public string Requester =>
+        new([.. User.Select(static letter => char.IsAsciiLetterOrDigit(letter) || letter is '-' or '_' or '@' or '.' ? letter : '_')]);
 
     public Screen OutScreen() => Screen.On(Out);
 

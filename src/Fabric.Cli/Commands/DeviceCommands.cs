@@ -104,9 +104,8 @@ internal static class DeviceCommands
             async invocation =>
             {
                 var (host, address) = invocation.Value(device);
-                invocation.Print(
-                    await invocation.Api.SetResetMethodsAsync(host, address, new ResetMethodsRequest(invocation.Value(methods)), invocation.Cancellation),
-                    ResourceViews.Show);
+                var request = new ResetMethodsRequest(invocation.Value(methods));
+                invocation.Print(await invocation.Api.SetResetMethodsAsync(host, address, request, invocation.Cancellation), ResourceViews.Show);
                 return ExitCode.Ok;
             },
             device, methods, none);
@@ -128,9 +127,8 @@ internal static class DeviceCommands
             async invocation =>
             {
                 var (host, address) = invocation.Value(device);
-                invocation.Print(
-                    await invocation.Api.QuarantineDeviceAsync(host, address, new QuarantineRequest(invocation.Value(reason)), invocation.Cancellation),
-                    ResourceViews.Show);
+                var request = new QuarantineRequest(invocation.Value(reason));
+                invocation.Print(await invocation.Api.QuarantineDeviceAsync(host, address, request, invocation.Cancellation), ResourceViews.Show);
                 return ExitCode.Ok;
             },
             device,
@@ -140,7 +138,8 @@ internal static class DeviceCommands
     private static Command BuildRemove(CommandContext context)
     {
         var device = DeviceName.Argument();
-        var force = Numbers.Option("--force-after", "Close its holder's sessions by force after so many seconds; default never.", "SECONDS", least: 0);
+        var force = Numbers.Option(
+            "--force-after", "Close its holder's sessions by force after so many seconds; default never.", "SECONDS", least: 0);
         return context.Command(
             "remove",
             "Take a device off its bus when its holder has released it; exit 4 while it is waited for.",

@@ -52,8 +52,8 @@ internal static class InjectCommands
             "Make calls to an emulated function's hardware hang, or end that.",
             async invocation =>
             {
-                var fault = invocation.Value(release) ? new FaultRequest("release") : new FaultRequest("hang", Point: invocation.Value(at) ?? "reset");
-                await InjectAsync(invocation, invocation.Value(device), fault);
+                var hang = new FaultRequest("hang", Point: invocation.Value(at) ?? "reset");
+                await InjectAsync(invocation, invocation.Value(device), invocation.Value(release) ? new FaultRequest("release") : hang);
                 return ExitCode.Ok;
             },
             device, at, release);

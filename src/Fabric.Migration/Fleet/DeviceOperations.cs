@@ -33,7 +33,7 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
     {
         ArgumentNullException.ThrowIfNull(operation);
         if (!PciAddress.TryParse(operation.Device, out var address))
-            return Refuse(operation.Device, Errno.EINVAL, $"'{operation.Device}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.");
+            return Wrong(operation, $"'{operation.Device}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.");
         return await (operation switch
         {
             ReadHistory read => AskAsync(operation, new GetDeviceHistory(address, read.Limit), Soon),
@@ -46,15 +46,15 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
             TakeAway take => TakeAwayAsync(take, address),
             InjectError error => FaultWords.SeverityOf(error.Severity) is { } severity
                 ? AskAsync(operation, new InjectAer(address, severity), Work)
-                : Task.FromResult<IWireMessage>(Refuse(operation.Device, Errno.EINVAL, $"'{error.Severity}' is not a severity; there are correctable, non-fatal and fatal.")),
+                : Task.FromResult<IWireMessage>(Wrong(error, $"'{error.Severity}' is not a severity; there are correctable, non-fatal and fatal.")),
             HangFunction hang => FaultWords.PointOf(hang.Point) is { } point
                 ? AskAsync(operation, new InjectHang(address, point), Soon)
-                : Task.FromResult<IWireMessage>(Refuse(operation.Device, Errno.EINVAL, $"'{hang.Point}' is nothing that hangs; there are config, region, reset and sriov.")),
+                : Task.FromResult<IWireMessage>(Wrong(hang, $"'{hang.Point}' is nothing that hangs; there are config, region, reset and sriov.")),
             ReleaseFunction => AskAsync(operation, new ReleaseHang(address), Soon),
             PullOutFunction => AskAsync(operation, new InjectRemoval(address), Soon),
             PutBackFunction => AskAsync(operation, new InjectReturn(address), Soon),
             FlapLink flap => AskAsync(operation, new InjectFlap(address, flap.Times, TimeSpan.FromMilliseconds(flap.EachMs)), Soon),
-            _ => Task.FromResult<IWireMessage>(Refuse(operation.Device, Errno.EOPNOTSUPP, $"{host} knows no {operation.GetType().Name}; its version is another.")),
+            _ => Task.FromResult<IWireMessage>(Wrong(operation, $"{host} knows no {operation.GetType().Name}; its version is another.")),
         });
     }
 
@@ -63,7 +63,7 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
             ? Answer(operation, reply)
             : Refuse(
                 operation.Device, Errno.ETIMEDOUT,
-                $"{host}/{operation.Device} has not answered in time. What was asked of it may go on: look at it with 'fabric device show {host}/{operation.Device}'.");
+                $"{host}/{operation.Device} has not answered in time. What was asked of it may go on: see 'fabric device show {host}/{operation.Device}'.");
 
     /// <summary>Null where the deadline passes first.</summary>
     private async Task<T?> AskAsync<T>(HostRequest request, TimeSpan deadline)
@@ -89,7 +89,9 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
             return Answer(take, reply);
         if (await AskAsync<DeviceList>(ListDevices.Instance, Soon) is not { } known)
             return Refuse(take.Device, Errno.ETIMEDOUT, $"{host} has not answered in time; look at its daemon.");
-        return known.Devices.FirstOrDefault(device => device.Address == address) is { } still ? Awaited(take, still, force) : new OperationDone(take.Device);
+        return known.Devices.FirstOrDefault(device => device.Address == address) is { } still
+            ? Awaited(take, still, force)
+            : new OperationDone(take.Device);
     }
 
     private HolderAwaited Awaited(TakeAway take, DeviceStatus still, TimeSpan? force)
@@ -110,12 +112,15 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
         DeviceHistoryRead history => new HistoryRead(
             operation.Device, [.. history.Entries.Reverse().Select(static entry => new DeviceHistoryLine(entry.Time, entry.Kind, entry.Message))]),
         DeviceInspected inspected => new FunctionInspected(operation.Device, [.. Flatten(inspected.State, 0)]),
-        SriovConfigured configured => new VirtualFunctionsMade(operation.Device, [.. configured.VirtualFunctions.Select(static function => function.ToString())]),
+        SriovConfigured configured => new VirtualFunctionsMade(
+            operation.Device, [.. configured.VirtualFunctions.Select(static function => function.ToString())]),
         RecoveryReport report when operation is InjectError error => new ErrorInjected(
             operation.Device, error.Severity, Outcome(report), report.Took.TotalMilliseconds, [.. report.Steps]),
         DeviceFailed failed => new OperationRefused(operation.Device, failed.Error.Errno.ToString(), failed.Error.Sentence),
         _ => Refuse(operation.Device, Errno.EIO, $"{host} answered with a {reply.GetType().Name}, which does not belong to the question."),
     };
+
+    private static OperationRefused Wrong(IDeviceOperation operation, string sentence) => Refuse(operation.Device, Errno.EINVAL, sentence);
 
     private static OperationRefused Refuse(string device, Errno errno, string sentence) => new OperationRefused(device, errno.ToString(), sentence);
 

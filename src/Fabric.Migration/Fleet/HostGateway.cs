@@ -1,6 +1,7 @@
 using Akka.Actor;
 using Fabric.Devices;
 using Fabric.Migration.Hosts;
+using Fabric.Migration.Wire;
 using Fabric.Vfio;
 
 namespace Fabric.Migration.Fleet;
@@ -38,6 +39,8 @@ public sealed class HostGateway : UntypedActor, IWithTimers
     {
         public static SendInventory Instance { get; } = new();
     }
+
+    private sealed record FaultEnded(IDeviceFault Fault, IActorRef Requester, IWireMessage Answer) : INoSerializationVerificationNeeded;
 
     public ITimerScheduler Timers { get; set; } = null!;
 
@@ -80,6 +83,11 @@ public sealed class HostGateway : UntypedActor, IWithTimers
             case IDeviceOperation operation:
                 Run(operation);
                 break;
+            case FaultEnded ended:
+                if (ended.Answer is not OperationRefused)
+                    Announce(ended.Fault);
+                ended.Requester.Tell(ended.Answer);
+                break;
             default:
                 Unhandled(message);
                 break;
@@ -95,27 +103,34 @@ public sealed class HostGateway : UntypedActor, IWithTimers
 
     private void Run(IDeviceOperation operation)
     {
+        var running = operations.RunAsync(operation);
         if (operation is IDeviceFault fault)
-            Announce(fault);
-        operations.RunAsync(operation).PipeTo(
-            Sender,
-            failure: cause => new OperationRefused(operation.Device, nameof(Errno.EIO), $"{options.Host}/{operation.Device}: {cause.Message}"));
+        {
+            var requester = Sender;
+            running.PipeTo(Self, success: answer => new FaultEnded(fault, requester, answer), failure: cause => new FaultEnded(fault, requester, Failed(cause)));
+        }
+        else
+        {
+            running.PipeTo(Sender, failure: Failed);
+        }
+
+        OperationRefused Failed(Exception cause) => new(operation.Device, nameof(Errno.EIO), $"{options.Host}/{operation.Device}: {cause.Message}");
     }
 
-    /// <summary>What a fault does is in the device's history; who made it is told here, and before it can have any effect.</summary>
+    /// <summary>What a fault does is in the device's history; who made it is told here.</summary>
     private void Announce(IDeviceFault fault)
     {
         var what = fault switch
         {
-            InjectError error => $"a {error.Severity} error",
-            HangFunction hang => $"a hang of {hang.Point} calls",
+            InjectError { Severity: var severity } => $"a {severity} error",
+            HangFunction { Point: var point } => $"a hang of {point} calls",
             ReleaseFunction => "the end of a hang",
             PullOutFunction => "being pulled out",
             PutBackFunction => "being put back",
             FlapLink flap => $"a link that flaps {flap.Times} times",
             _ => fault.GetType().Name,
         };
-        members.TellControls(new FabricEvent(
-            options.Time.GetUtcNow(), "device.fault-injected", $"{options.Host}/{fault.Device}", options.Host, $"{what}, asked for by {fault.By}"));
+        var id = $"{options.Host}/{fault.Device}";
+        members.TellControls(new FabricEvent(options.Time.GetUtcNow(), "device.fault-injected", id, options.Host, $"{what}, asked for by {fault.By}"));
     }
 }

@@ -53,7 +53,10 @@ internal sealed record DeviceEventResource(DateTimeOffset Time, string Kind, str
 internal sealed record InspectResource(string Name, string? Value, IReadOnlyList<InspectResource> Children);
 
 /// <summary><c>POST /api/v1/devices/{host}/{address}/reset</c>; the body may be left out.</summary>
-/// <param name="Method">As sysfs spells it: <c>device_specific</c>, <c>acpi</c>, <c>flr</c>, <c>af_flr</c>, <c>pm</c>, <c>bus</c> or <c>cxl_bus</c>; the first that works when absent.</param>
+/// <param name="Method">
+/// As sysfs spells it: <c>device_specific</c>, <c>acpi</c>, <c>flr</c>, <c>af_flr</c>, <c>pm</c>, <c>bus</c> or <c>cxl_bus</c>; the first that
+/// works when absent.
+/// </param>
 internal sealed record ResetDeviceRequest(string? Method = null);
 
 /// <summary><c>POST /api/v1/devices/{host}/{address}/quarantine</c>; the body may be left out.</summary>

@@ -9,6 +9,7 @@ internal static class DeviceEndpoints
 {
     private const int MaxReason = 500;
     private const int DefaultHistory = 50;
+    private const string NoReason = "an operator took it out of service";
     private const string ProblemType = "application/problem+json";
 
     public static void MapDevices(this RouteGroupBuilder api)
@@ -19,8 +20,10 @@ internal static class DeviceEndpoints
         var device = api.MapGroup("/devices/{host}/{address}");
         device.MapGet("", (string host, string address, FabricQueries fabric) => fabric.AskFleetAsync(fleet => GetDevice(fleet, host, address)))
             .Produces<DeviceResource>().WithName("GetDevice");
-        device.MapGet("/history", HistoryAsync).Describe<ListResource<DeviceEventResource>>("GetDeviceHistory", "What happened to a device, newest last.");
-        device.MapGet("/inspect", InspectAsync).Describe<InspectResource>("InspectDevice", "The live state of a device's supervisor, driver and core.");
+        device.MapGet("/history", HistoryAsync)
+            .Describe<ListResource<DeviceEventResource>>("GetDeviceHistory", "What happened to a device, newest last.");
+        device.MapGet("/inspect", InspectAsync)
+            .Describe<InspectResource>("InspectDevice", "The live state of a device's supervisor, driver and core.");
 
         device.MapPost("/reset", ResetAsync).Describe<OperationResource>("ResetDevice", "Resets a device, whoever holds it.");
         device.MapPut("/reset-methods", SetResetMethodsAsync)
@@ -85,7 +88,8 @@ internal static class DeviceEndpoints
             ? Task.FromResult(NoMethod(method))
             : AskAsync(fabric, host, address, device => new ResetFunction(device, request?.Method, Endpoints.Requester(http)), Done(host));
 
-    private static Task<IResult> SetResetMethodsAsync(string host, string address, ResetMethodsRequest request, HttpContext http, FabricQueries fabric)
+    private static Task<IResult> SetResetMethodsAsync(
+        string host, string address, ResetMethodsRequest request, HttpContext http, FabricQueries fabric)
     {
         if (request.Methods is not { } methods)
             return Task.FromResult(Problems.Invalid("'methods' is missing; list reset methods in the order in which to try them."));
@@ -104,7 +108,7 @@ internal static class DeviceEndpoints
             return Task.FromResult(Problems.Invalid($"'reason' must be one line of at most {MaxReason} characters."));
         return AskAsync(
             fabric, host, address,
-            device => new TakeOutOfService(device, string.IsNullOrEmpty(reason) ? "an operator took it out of service" : reason, Endpoints.Requester(http)),
+            device => new TakeOutOfService(device, string.IsNullOrEmpty(reason) ? NoReason : reason, Endpoints.Requester(http)),
             Done(host));
     }
 
@@ -125,8 +129,10 @@ internal static class DeviceEndpoints
     }
 
     private static Task<IResult> SetSriovAsync(string host, string address, SriovRequest request, HttpContext http, FabricQueries fabric) =>
-        request.Count is not { } count || count is < 0 or > ushort.MaxValue
-            ? Task.FromResult(Problems.Invalid($"count is {request.Count?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "missing"}; it must be 0 to 65535."))
+        request.Count is not { } count
+            ? Task.FromResult(Problems.Invalid("count is missing; it must be 0 to 65535."))
+            : count is < 0 or > ushort.MaxValue
+            ? Task.FromResult(Problems.Invalid($"count is {count}; it must be 0 to 65535."))
             : AskAsync(fabric, host, address, device => new MakeVirtualFunctions(device, count, Endpoints.Requester(http)), reply =>
                 reply is VirtualFunctionsMade made ? Endpoints.Json(new SriovResource($"{host}/{made.Device}", made.VirtualFunctions)) : null);
 

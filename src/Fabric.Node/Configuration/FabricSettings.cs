@@ -66,7 +66,7 @@ internal sealed record JournalSettings
     public bool IsSqlite => Connection.Length == 0;
 }
 
-/// <summary>How a host treats its devices: deadlines, budgets, retries. Times are written as <c>500ms</c>, <c>70s</c>, <c>5min</c>, <c>1h</c>.</summary>
+/// <summary>How a host treats its devices: deadlines, budgets, retries. Times as <see cref="Duration"/> reads them.</summary>
 internal sealed record DevicesSettings
 {
     /// <summary>A call to hardware that a device's own mailbox makes, such as a register access.</summary>

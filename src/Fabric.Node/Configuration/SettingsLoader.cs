@@ -114,7 +114,9 @@ internal static partial class SettingsLoader
 
     private static void CheckDuration(string setting, string text, TimeSpan most) => Require(
         Duration.TryParse(text, out var duration) && duration > TimeSpan.Zero && duration <= most,
-        string.Create(CultureInfo.InvariantCulture, $"{setting} '{text}' must be a whole number of ms, s, min or h, such as 500ms, above 0 and at most {most.TotalSeconds} s."));
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{setting} '{text}' must be a whole number of ms, s, min or h, such as 500ms, above 0 and at most {most.TotalSeconds} s."));
 
     private const string NotEncrypted = "connections between nodes are not encrypted yet, so other addresses are refused.";
 

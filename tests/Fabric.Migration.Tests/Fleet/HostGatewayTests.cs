@@ -117,11 +117,29 @@ public sealed class HostGatewayTests : LoneNode
     {
         var fleet = Fleet;
 
-        Gateway.Tell(new HangFunction("fab0:01:00.1", "reset", "ops@desk"));
+        var answer = Gateway.Ask<OperationDone>(new HangFunction("fab0:01:00.1", "reset", "ops@desk"), Patience, Cancellation);
+        await Devices.FishForMessageAsync(message => message is InjectHang, Patience, cancellationToken: Cancellation);
+        Devices.Reply(HostDone.Instance);
 
+        Assert.Equal("fab0:01:00.1", (await answer).Device);
         Assert.Equal(
             new FabricEvent(Then, "device.fault-injected", "alpha/fab0:01:00.1", "alpha", "a hang of reset calls, asked for by ops@desk"),
             await NextEvent(fleet));
+    }
+
+    [Fact]
+    public async Task A_fault_that_was_refused_is_told_to_nobody_but_who_asked()
+    {
+        var fleet = Fleet;
+        var answer = Gateway.Ask<OperationRefused>(new PullOutFunction("fab0:01:00.1", "ops@desk"), Patience, Cancellation);
+        await Devices.FishForMessageAsync(message => message is InjectRemoval, Patience, cancellationToken: Cancellation);
+        Devices.Reply(new DeviceFailed(new(Vfio.Errno.EOPNOTSUPP, "It is real.")));
+
+        Assert.Equal(new OperationRefused("fab0:01:00.1", "EOPNOTSUPP", "It is real."), await answer);
+
+        // What comes next is the event after it: the one of the fault would have come before.
+        Gateway.Tell(new DeviceNoted(Device, new DeviceHistoryEntry(Then, "opened", "by c1")));
+        Assert.Equal("device.opened", (await NextEvent(fleet)).Kind);
     }
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

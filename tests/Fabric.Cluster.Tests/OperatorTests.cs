@@ -95,7 +95,9 @@ public sealed class OperatorTests(OperatedFabric operated) : IClassFixture<Opera
         var released = await Fabric.RunAsync("inject", "hang", $"{Host}/{Device}", "--release");
         await Poll.UntilAsync(
             "the hang to be over",
-            () => Fabric.RunAsync("device", "history", $"{Host}/{Device}"), history => history.Out.Contains("hang-ended", StringComparison.Ordinal), history => history.Out);
+            () => Fabric.RunAsync("device", "history", $"{Host}/{Device}"),
+            history => history.Out.Contains("hang-ended", StringComparison.Ordinal),
+            history => history.Out);
         var back = await Fabric.RunAsync("device", "unquarantine", $"{Host}/{Device}");
         await Fabric.DeviceAsync(Host, Device, device => device.Health == "Healthy", "back in service");
 

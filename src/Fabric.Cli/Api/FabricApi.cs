@@ -55,25 +55,30 @@ internal sealed class FabricApi : IDisposable
     public Task<ApiReply<DeviceResource>> DeviceAsync(string host, string address, CancellationToken cancellation) =>
         GetAsync<DeviceResource>(Device(host, address), cancellation);
 
-    public Task<ApiReply<ListResource<DeviceEventResource>>> DeviceHistoryAsync(string host, string address, int? limit, CancellationToken cancellation) =>
+    public Task<ApiReply<ListResource<DeviceEventResource>>> DeviceHistoryAsync(
+        string host, string address, int? limit, CancellationToken cancellation) =>
         GetAsync<ListResource<DeviceEventResource>>($"{Device(host, address)}/history{(limit is null ? "" : $"?limit={limit}")}", cancellation);
 
     public Task<ApiReply<InspectResource>> InspectDeviceAsync(string host, string address, CancellationToken cancellation) =>
         GetAsync<InspectResource>($"{Device(host, address)}/inspect", cancellation);
 
-    public Task<ApiReply<OperationResource>> ResetDeviceAsync(string host, string address, ResetDeviceRequest request, CancellationToken cancellation) =>
+    public Task<ApiReply<OperationResource>> ResetDeviceAsync(
+        string host, string address, ResetDeviceRequest request, CancellationToken cancellation) =>
         SendAsync<OperationResource>(HttpMethod.Post, $"{Device(host, address)}/reset", request, cancellation, WorkDeadline);
 
-    public Task<ApiReply<OperationResource>> SetResetMethodsAsync(string host, string address, ResetMethodsRequest request, CancellationToken cancellation) =>
+    public Task<ApiReply<OperationResource>> SetResetMethodsAsync(
+        string host, string address, ResetMethodsRequest request, CancellationToken cancellation) =>
         SendAsync<OperationResource>(HttpMethod.Put, $"{Device(host, address)}/reset-methods", request, cancellation);
 
-    public Task<ApiReply<OperationResource>> QuarantineDeviceAsync(string host, string address, QuarantineRequest request, CancellationToken cancellation) =>
+    public Task<ApiReply<OperationResource>> QuarantineDeviceAsync(
+        string host, string address, QuarantineRequest request, CancellationToken cancellation) =>
         SendAsync<OperationResource>(HttpMethod.Post, $"{Device(host, address)}/quarantine", request, cancellation);
 
     public Task<ApiReply<OperationResource>> UnquarantineDeviceAsync(string host, string address, CancellationToken cancellation) =>
         SendAsync<OperationResource>(HttpMethod.Post, $"{Device(host, address)}/unquarantine", null, cancellation, WorkDeadline);
 
-    public Task<ApiReply<OperationResource>> RemoveDeviceAsync(string host, string address, RemoveDeviceRequest request, CancellationToken cancellation) =>
+    public Task<ApiReply<OperationResource>> RemoveDeviceAsync(
+        string host, string address, RemoveDeviceRequest request, CancellationToken cancellation) =>
         SendAsync<OperationResource>(HttpMethod.Post, $"{Device(host, address)}/remove", request, cancellation, WorkDeadline);
 
     public Task<ApiReply<SriovResource>> SetSriovAsync(string host, string address, SriovRequest request, CancellationToken cancellation) =>

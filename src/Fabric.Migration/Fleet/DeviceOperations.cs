@@ -63,7 +63,8 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
             ? Answer(operation, reply)
             : Refuse(
                 operation.Device, Errno.ETIMEDOUT,
-                $"{host}/{operation.Device} has not answered in time. What was asked of it may go on: see 'fabric device show {host}/{operation.Device}'.");
+                $"{host}/{operation.Device} has not answered in time. What was asked of it may go on; "
+                + $"look at it with 'fabric device show {host}/{operation.Device}'.");
 
     /// <summary>Null where the deadline passes first.</summary>
     private async Task<T?> AskAsync<T>(HostRequest request, TimeSpan deadline)

@@ -107,7 +107,10 @@ public sealed class HostGateway : UntypedActor, IWithTimers
         if (operation is IDeviceFault fault)
         {
             var requester = Sender;
-            running.PipeTo(Self, success: answer => new FaultEnded(fault, requester, answer), failure: cause => new FaultEnded(fault, requester, Failed(cause)));
+            running.PipeTo(
+                Self,
+                success: answer => new FaultEnded(fault, requester, answer),
+                failure: cause => new FaultEnded(fault, requester, Failed(cause)));
         }
         else
         {
@@ -131,6 +134,7 @@ public sealed class HostGateway : UntypedActor, IWithTimers
             _ => fault.GetType().Name,
         };
         var id = $"{options.Host}/{fault.Device}";
-        members.TellControls(new FabricEvent(options.Time.GetUtcNow(), "device.fault-injected", id, options.Host, $"{what}, asked for by {fault.By}"));
+        var message = $"{what}, asked for by {fault.By}";
+        members.TellControls(new FabricEvent(options.Time.GetUtcNow(), "device.fault-injected", id, options.Host, message));
     }
 }

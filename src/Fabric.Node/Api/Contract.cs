@@ -33,7 +33,9 @@ internal sealed record HostResource(
 /// <param name="Ids"><c>vendor:device</c>, hexadecimal.</param>
 /// <param name="Model">What claims ask for, such as <c>accelerator-vf</c>; a real function has none.</param>
 /// <param name="Kind"><c>emulated</c>, or <c>physical</c>: inventory only, read from sysfs.</param>
-/// <param name="State"><c>probing</c>, <c>closed</c>, <c>open</c>, <c>recovering</c>, <c>removing</c>, <c>quarantined</c> or <c>inventory</c>.</param>
+/// <param name="State">
+/// <c>probing</c>, <c>closed</c>, <c>open</c>, <c>recovering</c>, <c>removing</c>, <c>quarantined</c> or <c>inventory</c>.
+/// </param>
 /// <param name="Health"><c>Healthy</c>, <c>Unhealthy</c> or <c>Unknown</c>.</param>
 /// <param name="Reason">Why it is not Healthy, or what it waits for.</param>
 /// <param name="WayBack">What leads back to Healthy.</param>

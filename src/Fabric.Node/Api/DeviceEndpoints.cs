@@ -42,7 +42,7 @@ internal static class DeviceEndpoints
     /// <summary>What a command answers: its resource, or a problem.</summary>
     private static RouteHandlerBuilder Describe<T>(this RouteHandlerBuilder route, string name, string summary)
     {
-        foreach (var status in (int[])[400, 404, 409, 422, 502, 503, 504])
+        foreach (var status in (int[])[400, 403, 404, 409, 422, 502, 503, 504])
             route.Produces<ProblemResource>(status, ProblemType);
         return route.Produces<T>().WithName(name).WithSummary(summary);
     }

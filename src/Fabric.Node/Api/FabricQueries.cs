@@ -10,7 +10,8 @@ using Fabric.Node.Hosting;
 namespace Fabric.Node.Api;
 
 /// <summary>The API's way to claims and fleet, from any daemon. Every question has a deadline; what failed is an <see cref="IResult"/>.</summary>
-internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, FabricSettings settings, ApiAddress api, JournalProbe journal, TimeProvider time)
+internal sealed class FabricQueries(
+    FabricPresence presence, HostOfNode host, FabricSettings settings, ApiAddress api, JournalProbe journal, TimeProvider time)
 {
     /// <summary>Claims look at other hosts before they answer.</summary>
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(15);
@@ -72,7 +73,9 @@ internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, Fa
         return new FleetDescribed([new FleetHost(settings.Node.Name, "up", presence.Current?.Address is { } at ? $"{at.Host}:{at.Port}" : "", inventory)], []);
     }
 
-    /// <summary>Has a host do something with a device. In its own process it is done also where there is no fabric: a sick device does not wait.</summary>
+    /// <summary>
+    /// Has a host do something with a device. In the host's own process it is done also where there is no fabric: a sick device does not wait.
+    /// </summary>
     /// <param name="map">Null for an answer that does not belong to the question.</param>
     public async Task<IResult> AskDeviceAsync(string hostName, IDeviceOperation operation, Func<object, IResult?> map)
     {

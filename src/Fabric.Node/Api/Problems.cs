@@ -38,7 +38,8 @@ internal static class Problems
             nameof(Errno.EBUSY) or nameof(Errno.EAGAIN) or nameof(Errno.EEXIST) =>
                 (StatusCodes.Status409Conflict, "Conflict", ProblemCode.Conflict),
             nameof(Errno.EINVAL) or nameof(Errno.ENOTTY) or nameof(Errno.EOPNOTSUPP)
-                or nameof(Errno.ERANGE) or nameof(Errno.E2BIG) or nameof(Errno.ENOSPC) => (StatusCodes.Status422UnprocessableEntity, "Refused by the device", ProblemCode.DeviceRefused),
+                or nameof(Errno.ERANGE) or nameof(Errno.E2BIG) or nameof(Errno.ENOSPC) =>
+                (StatusCodes.Status422UnprocessableEntity, "Refused by the device", ProblemCode.DeviceRefused),
             nameof(Errno.EPERM) or nameof(Errno.EACCES) => (StatusCodes.Status403Forbidden, "Refused by the device", ProblemCode.DeviceRefused),
             nameof(Errno.ETIMEDOUT) or nameof(Errno.ETIME) => (StatusCodes.Status504GatewayTimeout, "Timed out", ProblemCode.Timeout),
             _ => (StatusCodes.Status502BadGateway, "The device failed", ProblemCode.DeviceFailed),

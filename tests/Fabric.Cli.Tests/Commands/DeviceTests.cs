@@ -63,7 +63,8 @@ public sealed class DeviceTests
     [InlineData(504, ProblemCode.Timeout, 4)]
     public async Task What_the_device_refuses_is_told_in_its_sentence(int status, string code, int exitCode)
     {
-        await using var server = new FakeServer().On($"POST {Path}/reset", Sample.Problem(status, code, "It hangs still; wait.") with { Errno = "EBUSY" });
+        await using var server = new FakeServer().On(
+            $"POST {Path}/reset", Sample.Problem(status, code, "It hangs still; wait.") with { Errno = "EBUSY" });
 
         var result = await Cli.AtAsync(server, "device", "reset", Device);
 
@@ -74,7 +75,8 @@ public sealed class DeviceTests
     public async Task A_history_is_a_table_newest_last()
     {
         await using var server = new FakeServer().On($"GET {Path}/history?limit=2", Sample.List(
-            new DeviceEventResource(Sample.Noon, "opened", "by claim db-1"), new DeviceEventResource(Sample.Noon.AddSeconds(1), "quarantined", "it smells (by ops)")));
+            new DeviceEventResource(Sample.Noon, "opened", "by claim db-1"),
+            new DeviceEventResource(Sample.Noon.AddSeconds(1), "quarantined", "it smells (by ops)")));
 
         var result = await Cli.AtAsync(server, "device", "history", Device, "--limit", "2");
 
@@ -127,5 +129,6 @@ public sealed class DeviceTests
     }
 
     private static InspectResource Tree => new(
-        "device", null, [new InspectResource("supervisor", null, [new InspectResource("state", "Open", [])]), new InspectResource("driver", "none", [])]);
+        "device", null,
+        [new InspectResource("supervisor", null, [new InspectResource("state", "Open", [])]), new InspectResource("driver", "none", [])]);
 }

@@ -58,7 +58,9 @@ public sealed class UsageTests
     {
         var result = await Cli.RunAsync("device");
 
-        Assert.StartsWith("'fabric device' needs a command: list, show, history, inspect, reset, reset-methods, quarantine, unquarantine, remove.", result.Error);
+        Assert.StartsWith(
+            "'fabric device' needs a command: list, show, history, inspect, reset, reset-methods, quarantine, unquarantine, remove.",
+            result.Error);
     }
 
     [Fact]

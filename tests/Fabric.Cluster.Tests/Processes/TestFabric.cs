@@ -31,7 +31,11 @@ internal sealed class TestFabric : IAsyncDisposable
             // The hosts need its port, not its readiness.
             await control.ListeningAsync();
             foreach (var name in new[] { "host-a", "host-b", "host-c" }.Take(hosts))
-                fabric.Launch(new DaemonSettings(name, "host", fabric.PathOf(name), control.Endpoints.Cluster) { SlowCallDeadline = slowCallDeadline });
+            {
+                var settings = new DaemonSettings(name, "host", fabric.PathOf(name), control.Endpoints.Cluster);
+                fabric.Launch(settings with { SlowCallDeadline = slowCallDeadline });
+            }
+
             await Task.WhenAll(fabric.daemons.Values.Select(daemon => daemon.ReadyAsync()));
             foreach (var name in fabric.daemons.Keys.Where(name => name != "control"))
                 await fabric.HostAsync(name, host => host is { State: "up", Free: DaemonSettings.VirtualFunctions }, "up with all its functions free");
@@ -82,7 +86,8 @@ internal sealed class TestFabric : IAsyncDisposable
         reply => reply.Status == 200 && holds(reply.As<ClaimResource>()),
         reply => $"{reply.Body}\n{Control.Tail}")).As<ClaimResource>();
 
-    public async Task<DeviceResource> DeviceAsync(string host, string address, Func<DeviceResource, bool> holds, string what) => (await Poll.UntilAsync(
+    public async Task<DeviceResource> DeviceAsync(
+        string host, string address, Func<DeviceResource, bool> holds, string what) => (await Poll.UntilAsync(
         $"{host}/{address} to be {what}",
         () => Http.GetAsync($"api/v1/devices/{host}/{address}"),
         reply => reply.Status == 200 && holds(reply.As<DeviceResource>()),

@@ -62,8 +62,10 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
     public void Every_operation_there_is_is_tested_above()
     {
         var tested = Commands.Select(row => row.Data.Item1.GetType()).Append(typeof(ChooseResetMethods));
+        var there = typeof(IDeviceOperation).Assembly.GetTypes()
+            .Where(type => type is { IsInterface: false } && type.IsAssignableTo(typeof(IDeviceOperation)));
 
-        Assert.Empty(typeof(IDeviceOperation).Assembly.GetTypes().Where(type => type is { IsInterface: false } && type.IsAssignableTo(typeof(IDeviceOperation))).Except(tested));
+        Assert.Empty(there.Except(tested));
     }
 
     [Fact]
@@ -82,10 +84,12 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
     public async Task A_history_comes_newest_last()
     {
         var then = DateTimeOffset.UnixEpoch;
+        var later = then.AddSeconds(1);
         var read = await AnswerAsync<HistoryRead>(
-            new ReadHistory(Name, 2), new DeviceHistoryRead([new DeviceHistoryEntry(then.AddSeconds(2), "closed", "b"), new DeviceHistoryEntry(then.AddSeconds(1), "opened", "a")]));
+            new ReadHistory(Name, 2),
+            new DeviceHistoryRead([new DeviceHistoryEntry(later, "closed", "b"), new DeviceHistoryEntry(then, "opened", "a")]));
 
-        Assert.Equal([new DeviceHistoryLine(then.AddSeconds(1), "opened", "a"), new DeviceHistoryLine(then.AddSeconds(2), "closed", "b")], read.Lines);
+        Assert.Equal([new DeviceHistoryLine(then, "opened", "a"), new DeviceHistoryLine(later, "closed", "b")], read.Lines);
     }
 
     [Fact]
@@ -96,14 +100,18 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
         var inspected = await AnswerAsync<FunctionInspected>(new InspectFunction(Name), new DeviceInspected(tree));
 
         Assert.Equal(
-            [new InspectLine(0, "device", null), new InspectLine(1, "supervisor", null), new InspectLine(2, "state", "Open"), new InspectLine(1, "driver", "none")],
+            [
+                new InspectLine(0, "device", null), new InspectLine(1, "supervisor", null), new InspectLine(2, "state", "Open"),
+                new InspectLine(1, "driver", "none"),
+            ],
             inspected.Lines);
     }
 
     [Fact]
     public async Task The_VFs_that_were_made_are_named()
     {
-        var made = await AnswerAsync<VirtualFunctionsMade>(new MakeVirtualFunctions(Name, 1, By), new SriovConfigured(Device, [PciAddress.Parse("fab0:01:00.2")]));
+        var made = await AnswerAsync<VirtualFunctionsMade>(
+            new MakeVirtualFunctions(Name, 1, By), new SriovConfigured(Device, [PciAddress.Parse("fab0:01:00.2")]));
 
         Assert.Equal("fab0:01:00.2", Assert.Single(made.VirtualFunctions));
     }
@@ -117,7 +125,9 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
         var injected = await AnswerAsync<ErrorInjected>(
             new InjectError(Name, "fatal", By), new RecoveryReport(Device, AerSeverity.Fatal, recovered, TimeSpan.FromMilliseconds(5), ["resume"]));
 
-        Assert.Equal((Name, "fatal", outcome, 5, "resume"), (injected.Device, injected.Severity, injected.Outcome, injected.Ms, Assert.Single(injected.Steps)));
+        Assert.Equal(
+            (Name, "fatal", outcome, 5, "resume"),
+            (injected.Device, injected.Severity, injected.Outcome, injected.Ms, Assert.Single(injected.Steps)));
     }
 
     [Fact]
@@ -172,7 +182,8 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
         var awaited = Assert.IsType<HolderAwaited>(await running);
         Assert.Equal("claim demo", awaited.Holder);
         Assert.Equal(
-            "alpha/fab0:01:00.1 is held by claim demo, who is asked for release (waits for claim demo, asked 1 times in 0 s). The removal goes on; it ends when it is released.",
+            "alpha/fab0:01:00.1 is held by claim demo, who is asked for release (waits for claim demo, asked 1 times in 0 s). "
+            + "The removal goes on; it ends when it is released.",
             awaited.Sentence);
     }
 
@@ -215,7 +226,8 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
         return Assert.IsType<T>(await running);
     }
 
-    private static async Task<T> NextAsync<T>(TestProbe host) => (T)await host.FishForMessageAsync(message => message is T, Patience, cancellationToken: Cancelled);
+    private static async Task<T> NextAsync<T>(TestProbe host) =>
+        (T)await host.FishForMessageAsync(message => message is T, Patience, cancellationToken: Cancelled);
 
     private static DeviceStatus Status(string holder) => new(
         Device, new PciIds(0x1d0f, 0xfab1), "accelerator", Physical: false, "accelerator-vf", DeviceState.Removing, DeviceHealth.Healthy,

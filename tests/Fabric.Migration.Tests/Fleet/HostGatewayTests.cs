@@ -37,7 +37,9 @@ public sealed class HostGatewayTests : LoneNode
     }
 
     private IActorRef Gateway => field ??= Sys.ActorOf(
-        HostGateway.Props(new HostGatewayOptions("alpha", "http://alpha", "1.0", Sys, Devices, Attachments, new FakeTimeProvider(Then)), Claims), HostGateway.Name);
+        HostGateway.Props(
+            new HostGatewayOptions("alpha", "http://alpha", "1.0", Sys, Devices, Attachments, new FakeTimeProvider(Then)), Claims),
+        HostGateway.Name);
 
     [Fact]
     public async Task It_presents_itself_to_the_attachments_when_it_starts()

@@ -97,7 +97,9 @@ public sealed class MappingTests
             Health = "Unhealthy", Reason = "it smells", WayBack = "air", VirtualFunctions = 3,
         });
 
-        Assert.Equal(("quarantined", "Unhealthy", "it smells", "air", 3), (device.State, device.Health, device.Reason, device.WayBack, device.VirtualFunctions));
+        Assert.Equal(
+            ("quarantined", "Unhealthy", "it smells", "air", 3),
+            (device.State, device.Health, device.Reason, device.WayBack, device.VirtualFunctions));
     }
 
     [Fact]
@@ -132,6 +134,6 @@ public sealed class MappingTests
         Bytes: 9, RemainingBytes: 0, BytesPerSecond: 3 << 19, Rounds: 2, Verified: true, "c0ffee", [], "test");
 
     private static DeviceEntry Device(string address, string? model, string state) => new(
-        address, "1b36:fab1", model, Physical: model is null, Driver: null, state, "Healthy", Reason: null, WayBack: null, MigrationState: null, Claim: null,
-        StateBytes: null, IommuGroup: null, PhysicalFunction: null, VirtualFunctions: 0, ResetMethods: []);
+        address, "1b36:fab1", model, Physical: model is null, Driver: null, state, "Healthy", Reason: null, WayBack: null,
+        MigrationState: null, Claim: null, StateBytes: null, IommuGroup: null, PhysicalFunction: null, VirtualFunctions: 0, ResetMethods: []);
 }

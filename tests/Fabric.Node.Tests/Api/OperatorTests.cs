@@ -12,7 +12,8 @@ public sealed class OperatorTests(OperatorTests.Devices devices) : IClassFixture
     {
         const string Device = "fab0:01:00.1";
 
-        var taken = await devices.SendAsync<OperationResource>(HttpMethod.Post, $"{Device}/quarantine", new QuarantineRequest("it smells"), "ops@desk");
+        var smell = new QuarantineRequest("it smells");
+        var taken = await devices.SendAsync<OperationResource>(HttpMethod.Post, $"{Device}/quarantine", smell, "ops@desk");
         var shown = await devices.UntilAsync(Device, device => device.State == "quarantined");
         var back = await devices.SendAsync<OperationResource>(HttpMethod.Post, $"{Device}/unquarantine", null, "night@desk");
         var again = await devices.UntilAsync(Device, device => device.State == "closed");
@@ -24,7 +25,7 @@ public sealed class OperatorTests(OperatorTests.Devices devices) : IClassFixture
         Assert.Equal(("Healthy", null, null), (again.Health, again.Reason, again.WayBack));
         Assert.Equal(
             ["quarantined: it smells (by ops@desk)", "unquarantined: by night@desk"],
-            history.Items.Where(entry => entry.Kind.Contains("quarantined", StringComparison.Ordinal)).Select(entry => $"{entry.Kind}: {entry.Message}"));
+            history.Items.Where(entry => entry.Kind is "quarantined" or "unquarantined").Select(entry => $"{entry.Kind}: {entry.Message}"));
     }
 
     [Fact]
@@ -53,11 +54,18 @@ public sealed class OperatorTests(OperatorTests.Devices devices) : IClassFixture
     public async Task Reset_methods_are_those_that_were_chosen()
     {
         const string Device = "fab0:01:00.4";
-        var methods = (await devices.UntilAsync(Device, _ => true)).ResetMethods;
+        var before = (await devices.UntilAsync(Device, _ => true)).ResetMethods;
 
-        await devices.SendAsync<OperationResource>(HttpMethod.Put, $"{Device}/reset-methods", new ResetMethodsRequest([methods[^1]]));
+        await devices.SendAsync<OperationResource>(HttpMethod.Put, $"{Device}/reset-methods", new ResetMethodsRequest([]));
+        await devices.UntilAsync(Device, device => device.ResetMethods.Count == 0);
+        await devices.SendAsync<OperationResource>(HttpMethod.Put, $"{Device}/reset-methods", new ResetMethodsRequest(before), "ops@desk");
+        var after = await devices.UntilAsync(Device, device => device.ResetMethods.Count > 0);
+        var history = await devices.SendAsync<ListResource<DeviceEventResource>>(HttpMethod.Get, $"{Device}/history");
 
-        Assert.Equal([methods[^1]], (await devices.UntilAsync(Device, device => device.ResetMethods.Count != methods.Count || methods.Count == 1)).ResetMethods);
+        Assert.Equal(before, after.ResetMethods);
+        Assert.Equal(
+            ["none, by 127.0.0.1", $"{string.Join(", ", before)}, by ops@desk"],
+            history.Items.Where(entry => entry.Kind == "reset-methods").Select(entry => entry.Message));
     }
 
     [Fact]

@@ -49,7 +49,8 @@ public sealed class ProblemsTests
         var (http, problem) = await ShownAsync(Problems.From(new OperationRefused("fab0:01:00.1", $"{errno}", "No; because.")));
 
         Assert.Equal(
-            (status, status, code, "No; because.", $"{errno}"), (http.Response.StatusCode, problem.Status, problem.Code, problem.Detail, problem.Errno));
+            (status, status, code, "No; because.", $"{errno}"),
+            (http.Response.StatusCode, problem.Status, problem.Code, problem.Detail, problem.Errno));
     }
 
     [Fact]

@@ -193,7 +193,8 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
     [InlineData("1001")]
     [InlineData("many")]
     public async Task A_history_has_1_to_1000_entries(string limit) => await ProblemAsync(
-        HttpMethod.Get, $"/api/v1/devices/one/fab0:01:00.1/history?limit={limit}", content: null, HttpStatusCode.BadRequest, ProblemCode.InvalidRequest);
+        HttpMethod.Get, $"/api/v1/devices/one/fab0:01:00.1/history?limit={limit}", content: null, HttpStatusCode.BadRequest,
+        ProblemCode.InvalidRequest);
 
     [Theory, MemberData(nameof(Unknown))]
     public async Task What_is_not_there_is_not_found_and_named(string method, string path, string named)
@@ -267,7 +268,8 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
     public async Task A_device_that_is_not_in_quarantine_is_not_put_back()
     {
         var problem = await ProblemAsync(
-            HttpMethod.Post, "/api/v1/devices/one/fab0:01:00.1/unquarantine", content: null, HttpStatusCode.UnprocessableEntity, ProblemCode.DeviceRefused);
+            HttpMethod.Post, "/api/v1/devices/one/fab0:01:00.1/unquarantine", content: null, HttpStatusCode.UnprocessableEntity,
+            ProblemCode.DeviceRefused);
 
         Assert.Equal("EINVAL", problem.Errno);
     }
@@ -293,7 +295,7 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
         var responses = described.GetProperty("responses");
         Assert.True(responses.GetProperty("200").GetProperty("content").GetProperty("application/json").TryGetProperty("schema", out _));
         Assert.All(
-            (string[])["400", "404", "409", "422", "502", "503", "504"],
+            (string[])["400", "403", "404", "409", "422", "502", "503", "504"],
             status => Assert.True(responses.GetProperty(status).GetProperty("content").TryGetProperty("application/problem+json", out _)));
     }
 

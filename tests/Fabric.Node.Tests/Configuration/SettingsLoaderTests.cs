@@ -156,7 +156,8 @@ public sealed class SettingsLoaderTests
     [Fact]
     public void A_reset_method_twice_is_refused()
     {
-        var refused = Assert.Throws<SettingsException>(() => SettingsLoader.Load(null, [.. Control, "--devices:resetOrder:0=flr", "--devices:resetOrder:1=flr"]));
+        var refused = Assert.Throws<SettingsException>(
+            () => SettingsLoader.Load(null, [.. Control, "--devices:resetOrder:0=flr", "--devices:resetOrder:1=flr"]));
 
         Assert.StartsWith("devices.resetOrder has a method twice", refused.Message, StringComparison.Ordinal);
     }

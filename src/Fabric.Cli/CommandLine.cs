@@ -47,6 +47,8 @@ internal static class CommandLine
         root.Add(DemoCommand.Build(context));
         root.Add(HostCommands.Build(context));
         root.Add(DeviceCommands.Build(context));
+        root.Add(SriovCommands.Build(context));
+        root.Add(InjectCommands.Build(context));
         root.Add(ClaimCommands.Build(context));
         root.Add(MigrateCommand.Build(context));
         root.Add(MigrationCommands.Build(context));

@@ -78,6 +78,12 @@ public sealed partial class HostActor
 
     private void Inject(InjectFault inject)
     {
+        if (statuses.TryGetValue(inject.Address, out var known) && known.Physical)
+        {
+            Sender.Tell(new DeviceFailed(Errno.EOPNOTSUPP, $"{inject.Address} is a real function; faults can be injected into emulated ones only."));
+            return;
+        }
+
         if (options.Bus is not IFaultInjection faults)
         {
             Sender.Tell(new DeviceFailed(Errno.EOPNOTSUPP, "Faults can be injected into emulated functions only."));
@@ -101,8 +107,9 @@ public sealed partial class HostActor
             InjectFlap flap => faults.Flap(flap.Address, flap.Times, flap.Each),
             _ => VfioResult.Fail(Errno.EINVAL, "There is no such fault."),
         };
-        if (!injected.IsOk)
-            injectors.Remove(inject.Address);
+        // Others may wait at the same device for what they injected.
+        if (!injected.IsOk && inject is InjectAer)
+            injectors[inject.Address].Remove(Sender);
         if (!injected.IsOk)
             Sender.Tell(new DeviceFailed(injected.Error));
         else if (inject is not InjectAer)

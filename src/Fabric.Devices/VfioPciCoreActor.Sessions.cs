@@ -423,8 +423,15 @@ public sealed partial class VfioPciCoreActor
 
     private void OnReleaseTick()
     {
-        if (departure is not { } leaving || leaving.Waiting.IsComplete || phase == Phase.Fenced)
+        if (departure is not { } leaving || phase == Phase.Fenced)
             return;
+        if (leaving.Waiting.IsComplete)
+        {
+            // By another's hand: a PF that leaves takes its VFs with it (SV-23).
+            Depart();
+            return;
+        }
+
         var number = leaving.Waiting.Requests;
         TellRequest(number, leaving.Waiting.Elapse());
     }

@@ -13,7 +13,7 @@ internal static class Cli
         using var output = new StringWriter();
         using var error = new StringWriter();
         var environment = new CliEnvironment(
-            output, error, TimeProvider.System, name => variables.GetValueOrDefault(name), AppContext.BaseDirectory);
+            output, error, TimeProvider.System, name => variables.GetValueOrDefault(name), "ópš@desk", AppContext.BaseDirectory);
         var exitCode = await CommandLine.RunAsync(args, environment, termination);
         return new CliResult(exitCode, output.ToString(), error.ToString());
     }

@@ -31,6 +31,9 @@ internal sealed class FakeServer : IAsyncDisposable
     /// <summary>What was asked, as <c>GET /path</c>, with the body behind it where there was one.</summary>
     public ConcurrentQueue<string> Requests { get; } = new();
 
+    /// <summary>Who asked, of each request that said so.</summary>
+    public ConcurrentQueue<string> Requesters { get; } = new();
+
     public static int FreePort()
     {
         using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
@@ -97,6 +100,8 @@ internal sealed class FakeServer : IAsyncDisposable
         {
             if (header.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase))
                 length = int.Parse(header["Content-Length:".Length..], CultureInfo.InvariantCulture);
+            if (header.StartsWith("Fabric-Requester:", StringComparison.OrdinalIgnoreCase))
+                Requesters.Enqueue(header["Fabric-Requester:".Length..].Trim());
         }
 
         var body = new char[length];

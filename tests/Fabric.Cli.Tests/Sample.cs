@@ -11,12 +11,17 @@ internal static class Sample
         new(name, "up", "127.0.0.1:4001", "http://127.0.0.1:5001", "0.1.0", 9, 4, 3);
 
     public static DeviceResource Device(string host = "host-a", string address = "0000:3b:00.2") => new(
-        $"{host}/{address}", host, address, "1d0f:efa1", "accelerator-vf", "emulated", "accelerator", "open", "Healthy", "RUNNING", "db-1",
-        64 << 20, 7, "0000:3b:00.0", ["flr"], [new DeviceEventResource(Noon, "opened", "opened for db-1")]);
+        $"{host}/{address}", host, address, "1d0f:efa1", "accelerator-vf", "emulated", "accelerator", "open", "Healthy", null, null, "RUNNING",
+        "db-1", 64 << 20, 7, "0000:3b:00.0", 0, ["flr"]);
+
+    public static DeviceResource SickDevice() => Device() with
+    {
+        State = "quarantined", Health = "Unhealthy", Reason = "it hangs in reset by flr", WayBack = "Wait until it comes back", Claim = null,
+    };
 
     public static DeviceResource RealDevice(string host = "host-a") => new(
         $"{host}/0000:00:1f.2", host, "0000:00:1f.2", "8086:2922", null, "physical", "ahci", "inventory", "Unknown", null, null, null, null,
-        null, [], []);
+        null, null, null, 0, []);
 
     public static ClaimResource Claim(string phase = "running", string? message = null) => new(
         "db-1", "accelerator-vf", phase, "host-a", "0000:3b:00.2", 3, "control", null, message, Noon,

@@ -63,7 +63,13 @@ public sealed class HostTests : DeviceTest
 
     [Fact]
     public async Task An_error_cannot_be_injected_into_a_device_that_is_not_there() =>
-        Assert.Equal(Errno.ENODEV, (await RefusedAsync(Host(bus), new InjectAer(Inventoried, AerSeverity.Fatal))).Errno);
+        Assert.Equal(Errno.ENODEV, (await RefusedAsync(Host(bus), new InjectAer(new PciAddress(9, 9, 9, 0), AerSeverity.Fatal))).Errno);
+
+    [Fact]
+    public async Task Faults_are_not_made_in_a_real_function_beside_emulated_ones() =>
+        Assert.Equal(
+            new VfioError(Errno.EOPNOTSUPP, "0000:01:00.0 is a real function; faults can be injected into emulated ones only."),
+            await RefusedAsync(Host(bus), new InjectHang(Inventoried, HangPoint.Reset)));
 
     [Fact]
     public async Task An_error_cannot_be_injected_into_real_hardware() => Assert.Equal(

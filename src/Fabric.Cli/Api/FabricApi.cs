@@ -13,7 +13,7 @@ internal sealed class FabricApi : IDisposable
     /// <summary>Most of one answer that is read, in bytes.</summary>
     private const int LargestAnswer = 64 << 20;
 
-    /// <summary>Limit of a request that is work in itself: it goes through all of a device's state, or waits for its recovery.</summary>
+    /// <summary>Limit of a request that is work in itself: it goes through all of a device's state, or waits for its reset.</summary>
     private static readonly TimeSpan WorkDeadline = TimeSpan.FromMinutes(2);
 
     private readonly HttpClient _http;
@@ -21,12 +21,13 @@ internal sealed class FabricApi : IDisposable
     private readonly TimeSpan _deadline;
 
     /// <param name="deadline">Limit of one request, but for those that are work in themselves.</param>
-    public FabricApi(Uri server, TimeProvider time, TimeSpan deadline)
-        : this(server, time, deadline, new SocketsHttpHandler { UseProxy = !server.IsLoopback })
+    /// <param name="requester">Who asks, as histories show it; null leaves it to the daemon, which knows the address.</param>
+    public FabricApi(Uri server, TimeProvider time, TimeSpan deadline, string? requester = null)
+        : this(server, time, deadline, new SocketsHttpHandler { UseProxy = !server.IsLoopback }, requester)
     {
     }
 
-    public FabricApi(Uri server, TimeProvider time, TimeSpan deadline, HttpMessageHandler handler)
+    public FabricApi(Uri server, TimeProvider time, TimeSpan deadline, HttpMessageHandler handler, string? requester = null)
     {
         Server = server;
         _time = time;
@@ -37,6 +38,8 @@ internal sealed class FabricApi : IDisposable
             Timeout = System.Threading.Timeout.InfiniteTimeSpan,
             MaxResponseContentBufferSize = LargestAnswer,
         };
+        if (requester is not null)
+            _http.DefaultRequestHeaders.Add("Fabric-Requester", requester);
     }
 
     public Uri Server { get; }
@@ -50,12 +53,39 @@ internal sealed class FabricApi : IDisposable
         GetAsync<ListResource<DeviceResource>>(host is null ? "api/v1/devices" : $"api/v1/devices?host={Escape(host)}", cancellation);
 
     public Task<ApiReply<DeviceResource>> DeviceAsync(string host, string address, CancellationToken cancellation) =>
-        GetAsync<DeviceResource>($"api/v1/devices/{Escape(host)}/{Escape(address)}", cancellation);
+        GetAsync<DeviceResource>(Device(host, address), cancellation);
 
-    public Task<ApiReply<RecoveryResource>> InjectAerAsync(
-        string host, string address, InjectAerRequest request, CancellationToken cancellation) =>
-        SendAsync<RecoveryResource>(
-            HttpMethod.Post, $"api/v1/devices/{Escape(host)}/{Escape(address)}/aer", request, cancellation, WorkDeadline);
+    public Task<ApiReply<ListResource<DeviceEventResource>>> DeviceHistoryAsync(
+        string host, string address, int? limit, CancellationToken cancellation) =>
+        GetAsync<ListResource<DeviceEventResource>>($"{Device(host, address)}/history{(limit is null ? "" : $"?limit={limit}")}", cancellation);
+
+    public Task<ApiReply<InspectResource>> InspectDeviceAsync(string host, string address, CancellationToken cancellation) =>
+        GetAsync<InspectResource>($"{Device(host, address)}/inspect", cancellation);
+
+    public Task<ApiReply<OperationResource>> ResetDeviceAsync(
+        string host, string address, ResetDeviceRequest request, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Post, $"{Device(host, address)}/reset", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<OperationResource>> SetResetMethodsAsync(
+        string host, string address, ResetMethodsRequest request, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Put, $"{Device(host, address)}/reset-methods", request, cancellation);
+
+    public Task<ApiReply<OperationResource>> QuarantineDeviceAsync(
+        string host, string address, QuarantineRequest request, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Post, $"{Device(host, address)}/quarantine", request, cancellation);
+
+    public Task<ApiReply<OperationResource>> UnquarantineDeviceAsync(string host, string address, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Post, $"{Device(host, address)}/unquarantine", null, cancellation, WorkDeadline);
+
+    public Task<ApiReply<OperationResource>> RemoveDeviceAsync(
+        string host, string address, RemoveDeviceRequest request, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Post, $"{Device(host, address)}/remove", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<SriovResource>> SetSriovAsync(string host, string address, SriovRequest request, CancellationToken cancellation) =>
+        SendAsync<SriovResource>(HttpMethod.Put, $"{Device(host, address)}/sriov", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<FaultResource>> InjectAsync(string host, string address, FaultRequest request, CancellationToken cancellation) =>
+        SendAsync<FaultResource>(HttpMethod.Post, $"{Device(host, address)}/faults", request, cancellation, WorkDeadline);
 
     public Task<ApiReply<ClaimResource>> CreateClaimAsync(CreateClaimRequest request, CancellationToken cancellation) =>
         SendAsync<ClaimResource>(HttpMethod.Post, "api/v1/claims", request, cancellation);
@@ -119,6 +149,8 @@ internal sealed class FabricApi : IDisposable
     }
 
     public void Dispose() => _http.Dispose();
+
+    private static string Device(string host, string address) => $"api/v1/devices/{Escape(host)}/{Escape(address)}";
 
     private static string Escape(string segment) => Uri.EscapeDataString(segment);
 

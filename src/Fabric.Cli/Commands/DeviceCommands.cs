@@ -10,9 +10,32 @@ internal static class DeviceCommands
     public static Command Build(CommandContext context) => new("device", "The PCI functions of the hosts.")
     {
         BuildList(context),
-        BuildShow(context),
-        BuildInjectAer(context),
+        OfOne(context, "show", "Show one device: its state, its health with the reason, and the way back.", static async (invocation, device) =>
+            invocation.Print(await invocation.Api.DeviceAsync(device.Host, device.Address, invocation.Cancellation), ResourceViews.Show)),
+        BuildHistory(context),
+        OfOne(context, "inspect", "Show the live state of a device's supervisor, driver and core.", static async (invocation, device) =>
+            invocation.Print(await invocation.Api.InspectDeviceAsync(device.Host, device.Address, invocation.Cancellation), ResourceViews.Show)),
+        BuildReset(context),
+        BuildResetMethods(context),
+        BuildQuarantine(context),
+        OfOne(context, "unquarantine", "Reset a device, probe it, and put it back into service.", static async (invocation, device) =>
+            invocation.Print(await invocation.Api.UnquarantineDeviceAsync(device.Host, device.Address, invocation.Cancellation), ResourceViews.Show)),
+        BuildRemove(context),
     };
+
+    private static Command OfOne(CommandContext context, string name, string description, Func<Invocation, DeviceName, Task> run)
+    {
+        var device = DeviceName.Argument();
+        return context.Command(
+            name,
+            description,
+            async invocation =>
+            {
+                await run(invocation, invocation.Value(device));
+                return ExitCode.Ok;
+            },
+            device);
+    }
 
     private static Command BuildList(CommandContext context)
     {
@@ -29,49 +52,109 @@ internal static class DeviceCommands
             host);
     }
 
-    private static Command BuildShow(CommandContext context)
+    private static Command BuildHistory(CommandContext context)
     {
         var device = DeviceName.Argument();
+        var limit = Numbers.Option("--limit", "The last so many entries, at most 1000; default 50.", "N");
         return context.Command(
-            "show",
-            "Show one device and its recent history.",
+            "history",
+            "Show what happened to a device, newest last.",
             async invocation =>
             {
-                var name = invocation.Value(device);
+                var (host, address) = invocation.Value(device);
                 invocation.Print(
-                    await invocation.Api.DeviceAsync(name.Host, name.Address, invocation.Cancellation), ResourceViews.Show);
+                    await invocation.Api.DeviceHistoryAsync(host, address, invocation.Value(limit), invocation.Cancellation), ResourceViews.Show);
                 return ExitCode.Ok;
             },
-            device);
+            device,
+            limit);
     }
 
-    private static Command BuildInjectAer(CommandContext context)
+    private static Command BuildReset(CommandContext context)
     {
         var device = DeviceName.Argument();
-        var severity = new Option<string>("--severity")
-        {
-            Description = "correctable, non-fatal or fatal.",
-            HelpName = "SEVERITY",
-            Required = true,
-        };
-        severity.AcceptOnlyFromAmong("correctable", "non-fatal", "fatal");
+        var method = new Option<string?>("--method") { Description = "Such as flr or bus; default the first that works.", HelpName = "METHOD" };
         return context.Command(
-            "inject-aer",
-            "Inject an AER error into an emulated device and show its recovery.",
+            "reset",
+            "Reset a device, whoever holds it.",
             async invocation =>
             {
-                var name = invocation.Value(device);
-                var recovery = await invocation.Api.InjectAerAsync(
-                    name.Host, name.Address, new InjectAerRequest(invocation.Value(severity)!), invocation.Cancellation);
-                invocation.Print(recovery, ResourceViews.Show);
-                if (recovery.Value.Outcome != "failed")
-                    return ExitCode.Ok;
-                invocation.Complain(
-                    $"{recovery.Value.Device} did not recover from the {recovery.Value.Severity} error. See "
-                    + $"'fabric device show {recovery.Value.Device}'.");
-                return ExitCode.Failed;
+                var (host, address) = invocation.Value(device);
+                invocation.Print(
+                    await invocation.Api.ResetDeviceAsync(host, address, new ResetDeviceRequest(invocation.Value(method)), invocation.Cancellation),
+                    ResourceViews.Show);
+                return ExitCode.Ok;
             },
             device,
-            severity);
+            method);
+    }
+
+    private static Command BuildResetMethods(CommandContext context)
+    {
+        var device = DeviceName.Argument();
+        var methods = new Argument<string[]>("methods")
+        {
+            Description = "The reset methods to try, in this order, such as: flr bus.", HelpName = "METHOD", Arity = ArgumentArity.ZeroOrMore,
+            DefaultValueFactory = _ => [],
+        };
+        var none = new Option<bool>("--none") { Description = "Turn resets of this function off." };
+        var command = context.Command(
+            "reset-methods",
+            "Choose which reset methods are tried, and in which order.",
+            async invocation =>
+            {
+                var (host, address) = invocation.Value(device);
+                var request = new ResetMethodsRequest(invocation.Value(methods));
+                invocation.Print(await invocation.Api.SetResetMethodsAsync(host, address, request, invocation.Cancellation), ResourceViews.Show);
+                return ExitCode.Ok;
+            },
+            device, methods, none);
+        command.Validators.Add(result =>
+        {
+            if ((result.GetResult(methods)?.Tokens.Count > 0) == (result.GetResult(none) is { Implicit: false }))
+                result.AddError("Name the reset methods to try, in their order, or give --none.");
+        });
+        return command;
+    }
+
+    private static Command BuildQuarantine(CommandContext context)
+    {
+        var device = DeviceName.Argument();
+        var reason = new Option<string?>("--reason") { Description = "Why, for its history.", HelpName = "TEXT" };
+        return context.Command(
+            "quarantine",
+            "Take a device out of service: it is handed to nobody until it is put back.",
+            async invocation =>
+            {
+                var (host, address) = invocation.Value(device);
+                var request = new QuarantineRequest(invocation.Value(reason));
+                invocation.Print(await invocation.Api.QuarantineDeviceAsync(host, address, request, invocation.Cancellation), ResourceViews.Show);
+                return ExitCode.Ok;
+            },
+            device,
+            reason);
+    }
+
+    private static Command BuildRemove(CommandContext context)
+    {
+        var device = DeviceName.Argument();
+        var force = Numbers.Option(
+            "--force-after", "Close its holder's sessions by force after so many seconds; default never.", "SECONDS", least: 0);
+        return context.Command(
+            "remove",
+            "Take a device off its bus when its holder has released it; exit 4 while it is waited for.",
+            async invocation =>
+            {
+                var (host, address) = invocation.Value(device);
+                var removed = await invocation.Api.RemoveDeviceAsync(
+                    host, address, new RemoveDeviceRequest(invocation.Value(force)), invocation.Cancellation);
+                invocation.Print(removed, ResourceViews.Show);
+                if (removed.Value.Outcome == "done")
+                    return ExitCode.Ok;
+                invocation.Complain(removed.Value.Message ?? $"{removed.Value.Device} is waited for.");
+                return ExitCode.Timeout;
+            },
+            device,
+            force);
     }
 }

@@ -21,7 +21,7 @@ internal sealed class Invocation : IDisposable
         Environment = environment;
         Cancellation = cancellation;
         Format = parsed.GetValue(options.Output);
-        Api = new FabricApi(parsed.GetRequiredValue(options.Server), environment.Time, RequestLimit);
+        Api = new FabricApi(parsed.GetRequiredValue(options.Server), environment.Time, RequestLimit, environment.Requester);
     }
 
     public CliEnvironment Environment { get; }

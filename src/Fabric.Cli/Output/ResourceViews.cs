@@ -32,11 +32,11 @@ internal static class ResourceViews
             return;
         }
 
-        var sheet = new Sheet("device", "ids", "model", "kind", "driver", "state", "health", "migration", "claim");
+        var sheet = new Sheet("device", "ids", "model", "kind", "driver", "state", "health", "migration", "claim", "reason", "way back");
         foreach (var device in devices)
             sheet.Add(
                 device.Id, device.Ids, device.Model, Kind(device), device.Driver, State(device), Health(device), device.MigrationState,
-                device.Claim);
+                device.Claim, device.Reason, device.WayBack);
         screen.Table(sheet);
     }
 
@@ -50,19 +50,55 @@ internal static class ResourceViews
             ("driver", device.Driver),
             ("state", State(device)),
             ("health", Health(device)),
+            ("reason", device.Reason),
+            ("way back", device.WayBack),
             ("migration state", device.MigrationState),
             ("claim", device.Claim),
             ("state size", device.StateBytes is { } bytes ? Units.Bytes(bytes) : null),
             ("IOMMU group", device.IommuGroup?.ToString(CultureInfo.InvariantCulture)),
             ("physical function", device.PhysicalFunction),
+            ("virtual functions", device.VirtualFunctions > 0 ? Number(device.VirtualFunctions) : null),
             ("reset methods", string.Join(", ", device.ResetMethods ?? [])));
-        if (device.History is not { Count: > 0 } history)
+    }
+
+    public static void Show(Screen screen, IReadOnlyList<DeviceEventResource> history)
+    {
+        if (history.Count == 0)
+        {
+            screen.Line("Nothing has happened to it.", Tone.Quiet);
             return;
-        screen.Heading("history");
+        }
+
         var sheet = new Sheet("time", "kind", "message");
         foreach (var entry in history)
             sheet.Add(Units.Moment(entry.Time), entry.Kind, entry.Message);
         screen.Table(sheet);
+    }
+
+    public static void Show(Screen screen, InspectResource node) => Show(screen, node, 0);
+
+    private static void Show(Screen screen, InspectResource node, int depth)
+    {
+        screen.Line($"{new string(' ', 2 * depth)}{node.Name}{(node.Value is { } value ? $": {value}" : "")}");
+        foreach (var child in node.Children ?? [])
+            Show(screen, child, depth + 1);
+    }
+
+    public static void Show(Screen screen, OperationResource operation) => screen.Fields(
+        ("device", new Cell(operation.Device, Tone.Strong)),
+        ("outcome", new Cell(operation.Outcome, operation.Outcome == "done" ? Tone.Good : Tone.Warning)),
+        ("holder", operation.Holder));
+
+    public static void Show(Screen screen, SriovResource sriov) => screen.Fields(
+        ("device", new Cell(sriov.Device, Tone.Strong)),
+        ("virtual functions", sriov.VirtualFunctions is { Count: > 0 } functions ? string.Join(", ", functions) : "none"));
+
+    public static void Show(Screen screen, FaultResource fault)
+    {
+        if (fault.Recovery is { } recovery)
+            Show(screen, recovery);
+        else
+            screen.Fields(("device", new Cell(fault.Device, Tone.Strong)), ("fault", fault.Kind), ("outcome", new Cell("done", Tone.Good)));
     }
 
     public static void Show(Screen screen, RecoveryResource recovery)
@@ -191,7 +227,13 @@ internal static class ResourceViews
     });
 
     private static Cell State(DeviceResource device) =>
-        new(device.State, device.State is "failed" or "quarantined" ? Tone.Bad : device.State == "open" ? Tone.Good : Tone.Normal);
+        new(device.State, device.State switch
+        {
+            "quarantined" => Tone.Bad,
+            "recovering" or "removing" => Tone.Warning,
+            "open" => Tone.Good,
+            _ => Tone.Normal,
+        });
 
     public static Cell Health(DeviceResource device) =>
         new(device.Health, device.Health switch { "Healthy" => Tone.Good, "Unhealthy" => Tone.Bad, _ => Tone.Quiet });

@@ -12,13 +12,17 @@ public static class DeviceEntries
         status.Model,
         status.Physical,
         status.Driver,
-        status.State.ToString().ToLower(CultureInfo.InvariantCulture),
+        Word(status.State),
         status.Health.ToString(),
+        status.Reason,
+        status.WayBack,
         status.Migration is null ? null : MigrationWords.Of(status.Migration.Value),
         status.Holder?.StartsWith("claim ", StringComparison.Ordinal) == true ? status.Holder["claim ".Length..] : null,
         status.StateBytes,
         status.IommuGroup,
         status.PhysicalFunction?.ToString(),
-        [.. status.ResetMethods],
-        []);
+        status.VirtualFunctions,
+        [.. status.ResetMethods]);
+
+    internal static string Word(DeviceState state) => state.ToString().ToLower(CultureInfo.InvariantCulture);
 }

@@ -9,6 +9,9 @@ public sealed record HostInventory(string Host, string Api, string Version, Devi
 
 /// <summary>A device as the fabric shows it; words as in the HTTP API.</summary>
 /// <param name="Claim">The claim that holds it.</param>
+/// <param name="Reason">Why it is not Healthy, or what it waits for.</param>
+/// <param name="WayBack">What leads back to Healthy.</param>
+/// <param name="VirtualFunctions">VFs that there are of it.</param>
 public sealed record DeviceEntry(
     string Address,
     string Ids,
@@ -17,15 +20,15 @@ public sealed record DeviceEntry(
     string? Driver,
     string State,
     string Health,
+    string? Reason,
+    string? WayBack,
     string? MigrationState,
     string? Claim,
     long? StateBytes,
     int? IommuGroup,
     string? PhysicalFunction,
-    string[] ResetMethods,
-    DeviceHistoryLine[] History) : IWireMessage;
-
-public sealed record DeviceHistoryLine(DateTimeOffset Time, string Kind, string Message) : IWireMessage;
+    int VirtualFunctions,
+    string[] ResetMethods) : IWireMessage;
 
 /// <summary>Asks a control node for the hosts it knows. Answered with <see cref="FleetDescribed"/>.</summary>
 public sealed record DescribeFleet : IWireMessage;
@@ -43,11 +46,3 @@ public sealed record ClaimChanged(ClaimView Claim) : IWireMessage;
 /// <param name="Kind">Such as <c>migration.committed</c>.</param>
 /// <param name="Subject">A claim, migration, host or device id.</param>
 public sealed record FabricEvent(DateTimeOffset Time, string Kind, string Subject, string Node, string Message) : IWireMessage;
-
-/// <summary>Makes an emulated function of a host fail. Answered with <see cref="ErrorInjected"/> or <see cref="InjectionFailed"/>.</summary>
-public sealed record InjectError(string Device, string Severity) : IWireMessage;
-
-/// <param name="Outcome"><c>recovered</c>, <c>failed</c> or <c>logged</c>.</param>
-public sealed record ErrorInjected(string Device, string Severity, string Outcome, double Ms, string[] Steps) : IWireMessage;
-
-public sealed record InjectionFailed(string Sentence) : IWireMessage;

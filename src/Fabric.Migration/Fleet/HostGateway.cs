@@ -1,14 +1,17 @@
 using Akka.Actor;
 using Fabric.Devices;
 using Fabric.Migration.Hosts;
-using Fabric.Pci;
+using Fabric.Migration.Wire;
+using Fabric.Vfio;
 
 namespace Fabric.Migration.Fleet;
 
 /// <summary>How a host appears to the fabric.</summary>
 /// <param name="Devices">The host actor, in the host's own actor system.</param>
 /// <param name="Attachments">The claims' attachments, in the host's own actor system.</param>
-public sealed record HostGatewayOptions(string Host, string Api, string Version, ActorSystem HostSystem, IActorRef Devices, IActorRef Attachments);
+/// <param name="Time">What events are dated with, and deadlines measured.</param>
+public sealed record HostGatewayOptions(
+    string Host, string Api, string Version, ActorSystem HostSystem, IActorRef Devices, IActorRef Attachments, TimeProvider Time);
 
 /// <summary>
 /// Stands between the cluster and a host's devices, <c>/user/host-gateway</c>: the cluster side can end and be joined anew while devices go on
@@ -20,18 +23,24 @@ public sealed class HostGateway : UntypedActor, IWithTimers
 
     private static readonly TimeSpan FullInventoryInterval = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan ChangeDelay = TimeSpan.FromMilliseconds(100);
-    private static readonly TimeSpan InjectionDeadline = TimeSpan.FromSeconds(60);
 
     private readonly HostGatewayOptions options;
     private readonly IActorRef claims;
+    private readonly DeviceOperations operations;
     private readonly FabricMembers members = new(Context.System);
 
-    public HostGateway(HostGatewayOptions options, IActorRef claims) => (this.options, this.claims) = (options, claims);
+    public HostGateway(HostGatewayOptions options, IActorRef claims)
+    {
+        (this.options, this.claims) = (options, claims);
+        operations = new DeviceOperations(options.Host, options.Devices, options.Time);
+    }
 
     private sealed record SendInventory
     {
         public static SendInventory Instance { get; } = new();
     }
+
+    private sealed record FaultEnded(IDeviceFault Fault, IActorRef Requester, IWireMessage Answer) : INoSerializationVerificationNeeded;
 
     public ITimerScheduler Timers { get; set; } = null!;
 
@@ -71,8 +80,13 @@ public sealed class HostGateway : UntypedActor, IWithTimers
             case DeviceList devices:
                 members.TellControls(new HostInventory(options.Host, options.Api, options.Version, [.. devices.Devices.Select(DeviceEntries.Of)]));
                 break;
-            case InjectError inject:
-                Inject(inject);
+            case IDeviceOperation operation:
+                Run(operation);
+                break;
+            case FaultEnded ended:
+                if (ended.Answer is not OperationRefused)
+                    Announce(ended.Fault);
+                ended.Requester.Tell(ended.Answer);
                 break;
             default:
                 Unhandled(message);
@@ -87,31 +101,40 @@ public sealed class HostGateway : UntypedActor, IWithTimers
             members.TellControls(new FabricEvent(noted.Entry.Time, $"device.{noted.Entry.Kind}", $"{options.Host}/{noted.Address}", options.Host, noted.Entry.Message));
     }
 
-    private void Inject(InjectError inject)
+    private void Run(IDeviceOperation operation)
     {
-        var requester = Sender;
-        if (!PciAddress.TryParse(inject.Device, out var address) || !Enum.TryParse<AerSeverity>(inject.Severity, out var severity))
+        var running = operations.RunAsync(operation);
+        if (operation is IDeviceFault fault)
         {
-            requester.Tell(new InjectionFailed($"'{inject.Device}' is not a PCI address, or '{inject.Severity}' is not a severity."));
-            return;
+            var requester = Sender;
+            running.PipeTo(
+                Self,
+                success: answer => new FaultEnded(fault, requester, answer),
+                failure: cause => new FaultEnded(fault, requester, Failed(cause)));
+        }
+        else
+        {
+            running.PipeTo(Sender, failure: Failed);
         }
 
-        options.Devices.Ask<object>(new InjectAer(address, severity), InjectionDeadline).PipeTo(
-            requester,
-            success: reply => reply switch
-            {
-                RecoveryReport report => new ErrorInjected(
-                    address.ToString(), inject.Severity, Outcome(report), report.Took.TotalMilliseconds, [.. report.Steps]),
-                DeviceFailed failed => new InjectionFailed(failed.Error.Sentence),
-                _ => new InjectionFailed($"{options.Host} gave no report of the recovery."),
-            },
-            failure: cause => new InjectionFailed($"{options.Host}/{address} did not finish its recovery: {cause.Message}"));
+        OperationRefused Failed(Exception cause) => new(operation.Device, nameof(Errno.EIO), $"{options.Host}/{operation.Device}: {cause.Message}");
     }
 
-    private static string Outcome(RecoveryReport report) => report.Recovered switch
+    /// <summary>What a fault does is in the device's history; who made it is told here.</summary>
+    private void Announce(IDeviceFault fault)
     {
-        null => "logged",
-        true => "recovered",
-        false => "failed",
-    };
+        var what = fault switch
+        {
+            InjectError { Severity: var severity } => $"a {severity} error",
+            HangFunction { Point: var point } => $"a hang of {point} calls",
+            ReleaseFunction => "the end of a hang",
+            PullOutFunction => "being pulled out",
+            PutBackFunction => "being put back",
+            FlapLink flap => $"a link that flaps {flap.Times} times",
+            _ => fault.GetType().Name,
+        };
+        var id = $"{options.Host}/{fault.Device}";
+        var message = $"{what}, asked for by {fault.By}";
+        members.TellControls(new FabricEvent(options.Time.GetUtcNow(), "device.fault-injected", id, options.Host, message));
+    }
 }

@@ -33,25 +33,74 @@ internal sealed record HostResource(
 /// <param name="Ids"><c>vendor:device</c>, hexadecimal.</param>
 /// <param name="Model">What claims ask for, such as <c>accelerator-vf</c>; a real function has none.</param>
 /// <param name="Kind"><c>emulated</c>, or <c>physical</c>: inventory only, read from sysfs.</param>
-/// <param name="State"><c>closed</c>, <c>open</c>, <c>recovering</c>, <c>quarantined</c>, <c>failed</c> or <c>inventory</c>.</param>
+/// <param name="State">
+/// <c>probing</c>, <c>closed</c>, <c>open</c>, <c>recovering</c>, <c>removing</c>, <c>quarantined</c> or <c>inventory</c>.
+/// </param>
 /// <param name="Health"><c>Healthy</c>, <c>Unhealthy</c> or <c>Unknown</c>.</param>
+/// <param name="Reason">Why it is not Healthy, or what it waits for.</param>
+/// <param name="WayBack">What leads back to Healthy.</param>
 /// <param name="MigrationState">The migration v2 state, such as <c>RUNNING</c> or <c>PRE_COPY</c>.</param>
+/// <param name="VirtualFunctions">VFs that there are of it.</param>
 internal sealed record DeviceResource(
     string Id, string Host, string Address, string Ids, string? Model, string Kind, string? Driver, string State, string Health,
-    string? MigrationState, string? Claim, long? StateBytes, int? IommuGroup, string? PhysicalFunction, IReadOnlyList<string> ResetMethods,
-    IReadOnlyList<DeviceEventResource> History);
+    string? Reason, string? WayBack, string? MigrationState, string? Claim, long? StateBytes, int? IommuGroup, string? PhysicalFunction,
+    int VirtualFunctions, IReadOnlyList<string> ResetMethods);
 
-/// <summary>One entry of a device's recent history, newest last.</summary>
+/// <summary><c>GET /api/v1/devices/{host}/{address}/history?limit=</c>: one entry; newest last.</summary>
+/// <param name="Kind">A word such as <c>quarantined</c>.</param>
 internal sealed record DeviceEventResource(DateTimeOffset Time, string Kind, string Message);
 
-/// <summary><c>POST /api/v1/devices/{host}/{address}/aer</c>: an error injected into an emulated function.</summary>
-/// <param name="Severity"><c>correctable</c> or <c>non-fatal</c> or <c>fatal</c>.</param>
-internal sealed record InjectAerRequest(string Severity);
+/// <summary><c>GET /api/v1/devices/{host}/{address}/inspect</c>: the live state of supervisor, driver and core, as a tree.</summary>
+/// <param name="Value">Absent where the node only holds others.</param>
+internal sealed record InspectResource(string Name, string? Value, IReadOnlyList<InspectResource> Children);
+
+/// <summary><c>POST /api/v1/devices/{host}/{address}/reset</c>; the body may be left out.</summary>
+/// <param name="Method">
+/// As sysfs spells it: <c>device_specific</c>, <c>acpi</c>, <c>flr</c>, <c>af_flr</c>, <c>pm</c>, <c>bus</c> or <c>cxl_bus</c>; the first that
+/// works when absent.
+/// </param>
+internal sealed record ResetDeviceRequest(string? Method = null);
+
+/// <summary><c>POST /api/v1/devices/{host}/{address}/quarantine</c>; the body may be left out.</summary>
+/// <param name="Reason">Why, for its history; at most 500 characters.</param>
+internal sealed record QuarantineRequest(string? Reason = null);
+
+/// <summary><c>POST /api/v1/devices/{host}/{address}/remove</c>; the body may be left out.</summary>
+/// <param name="ForceAfterS">Its holder's sessions are closed by force after so many seconds, 0 to 86400; never when absent.</param>
+internal sealed record RemoveDeviceRequest(int? ForceAfterS = null);
+
+/// <summary><c>PUT /api/v1/devices/{host}/{address}/reset-methods</c>.</summary>
+/// <param name="Methods">Tried in this order, of those that the device has, each once; none turns resets of the function off.</param>
+internal sealed record ResetMethodsRequest(IReadOnlyList<string>? Methods);
+
+/// <summary><c>PUT /api/v1/devices/{host}/{address}/sriov</c>.</summary>
+/// <param name="Count">VFs that the PF shall have; 0 removes them.</param>
+internal sealed record SriovRequest(int? Count);
+
+/// <summary>The VFs that a PF has now, by address.</summary>
+internal sealed record SriovResource(string Device, IReadOnlyList<string> VirtualFunctions);
+
+/// <summary><c>POST /api/v1/devices/{host}/{address}/faults</c>: a fault made in an emulated function, or ended.</summary>
+/// <param name="Kind"><c>aer</c>; <c>hang</c>, ended by <c>release</c>; <c>remove</c>, ended by <c>return</c>; or <c>flap</c>.</param>
+/// <param name="Severity">Of <c>aer</c>: <c>correctable</c>, <c>non-fatal</c> or <c>fatal</c>.</param>
+/// <param name="Point">Of <c>hang</c>, the calls that do not return: <c>config</c>, <c>region</c>, <c>reset</c> or <c>sriov</c>.</param>
+/// <param name="Times">Of <c>flap</c>, 1 to 100; default 1.</param>
+/// <param name="EachMs">Of <c>flap</c>, how long the link is down, and up, each time; 1 to 60000, default 100.</param>
+internal sealed record FaultRequest(string? Kind, string? Severity = null, string? Point = null, int? Times = null, int? EachMs = null);
+
+/// <param name="Recovery">Of <c>aer</c>: what came of it.</param>
+internal sealed record FaultResource(string Device, string Kind, RecoveryResource? Recovery = null);
 
 /// <summary>The recovery that an injected error led to.</summary>
 /// <param name="Outcome"><c>recovered</c>, <c>failed</c> or <c>logged</c> (correctable).</param>
 /// <param name="Steps">What the recovery machine did, in order, such as <c>error_detected(normal): 0000:3b:00.1 CAN_RECOVER</c>.</param>
 internal sealed record RecoveryResource(string Device, string Severity, string Outcome, double Milliseconds, IReadOnlyList<string> Steps);
+
+/// <summary>What became of a command to a device.</summary>
+/// <param name="Outcome"><c>done</c>, or (202) <c>waiting</c>: it goes on, and waits for <see cref="Holder"/>.</param>
+/// <param name="Holder">Who is asked for release.</param>
+/// <param name="Message">What it waits for, and what ends it.</param>
+internal sealed record OperationResource(string Device, string Outcome, string? Holder = null, string? Message = null);
 
 /// <summary><c>POST /api/v1/claims</c>.</summary>
 /// <param name="Id">Chosen by the caller, so that the request can be repeated; lowercase letters, digits and dashes.</param>
@@ -119,7 +168,9 @@ internal sealed record EventResource(long Id, DateTimeOffset Time, string Kind, 
 internal sealed record ListResource<T>(IReadOnlyList<T> Items);
 
 /// <summary>RFC 9457 problem document. <c>code</c> is ours: a stable word a program can switch on.</summary>
-internal sealed record ProblemResource(string Type, string Title, int Status, string Detail, string Code, string? Instance = null);
+/// <param name="Errno">Of what a device refused or failed at, a Linux errno by its name, such as <c>EBUSY</c>.</param>
+internal sealed record ProblemResource(
+    string Type, string Title, int Status, string Detail, string Code, string? Instance = null, string? Errno = null);
 
 /// <summary>The stable words in <see cref="ProblemResource.Code"/>.</summary>
 internal static class ProblemCode
@@ -135,6 +186,12 @@ internal static class ProblemCode
 
     /// <summary>409: not in this state, such as a cancel after the commit.</summary>
     public const string Conflict = "conflict";
+
+    /// <summary>403 or 422: the device does not do that, or not with this value.</summary>
+    public const string DeviceRefused = "device-refused";
+
+    /// <summary>502: the device, or the call to its hardware, failed.</summary>
+    public const string DeviceFailed = "device-failed";
 
     /// <summary>503: the journal cannot be written, such as on a full disk.</summary>
     public const string JournalUnavailable = "journal-unavailable";

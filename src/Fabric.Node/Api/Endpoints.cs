@@ -27,12 +27,7 @@ internal static partial class Endpoints
                 fleet.Hosts.FirstOrDefault(host => host.Name == name) is { } found ? Json(Mapping.ToResource(found)) : NoHost(name)))
             .Produces<HostResource>().WithName("GetHost");
 
-        api.MapGet("/devices", (string? host, FabricQueries fabric) => fabric.AskFleetAsync(fleet => ListDevices(fleet, host)))
-            .Produces<ListResource<DeviceResource>>().WithName("ListDevices");
-        api.MapGet("/devices/{host}/{address}", (string host, string address, FabricQueries fabric) =>
-                fabric.AskFleetAsync(fleet => GetDevice(fleet, host, address)))
-            .Produces<DeviceResource>().WithName("GetDevice");
-        api.MapPost("/devices/{host}/{address}/aer", InjectAerAsync).Produces<RecoveryResource>().WithName("InjectAer");
+        api.MapDevices();
 
         api.MapGet("/claims", (FabricQueries fabric) => fabric.AskFleetAsync(fleet => Json(List(fleet.Claims.Select(Mapping.ToResource)))))
             .Produces<ListResource<ClaimResource>>().WithName("ListClaims");
@@ -75,58 +70,6 @@ internal static partial class Endpoints
         return membership.Members.Controls.Any(membership.Members.IsReachable)
             ? Results.Text("ready")
             : Problems.NotJoined("No control node of the fabric answers; devices go on meanwhile.");
-    }
-
-    // ---- Devices ---------------------------------------------------------------------------------------------------------------------
-
-    private static IResult ListDevices(FleetDescribed fleet, string? host)
-    {
-        if (host is not null && fleet.Hosts.All(known => known.Name != host))
-            return NoHost(host);
-        return Json(List(
-            from known in fleet.Hosts
-            where host is null || known.Name == host
-            from device in known.Inventory?.Devices ?? []
-            select Mapping.ToResource(known.Name, device)));
-    }
-
-    private static IResult GetDevice(FleetDescribed fleet, string host, string address)
-    {
-        if (fleet.Hosts.FirstOrDefault(known => known.Name == host) is not { } found)
-            return NoHost(host);
-        if (!PciAddress.TryParse(address, out var parsed))
-            return Problems.Invalid($"'{address}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.");
-        return found.Inventory?.Devices.FirstOrDefault(device => device.Address == parsed.ToString()) is { } device
-            ? Json(Mapping.ToResource(host, device))
-            : Problems.NotFound($"{host} has no device {parsed}; list its devices.");
-    }
-
-    private static async Task<IResult> InjectAerAsync(string host, string address, InjectAerRequest request, FabricQueries fabric)
-    {
-        if (!PciAddress.TryParse(address, out var parsed))
-            return Problems.Invalid($"'{address}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.");
-        AerSeverity? severity = request.Severity switch
-        {
-            "correctable" => AerSeverity.Correctable,
-            "non-fatal" => AerSeverity.NonFatal,
-            "fatal" => AerSeverity.Fatal,
-            _ => null,
-        };
-        return severity is null
-            ? Problems.Invalid($"'{request.Severity}' is not a severity; there are correctable, non-fatal and fatal.")
-            : await fabric.AskHostAsync(host, new Injection(host, parsed.ToString(), request.Severity, severity.Value));
-    }
-
-    private sealed record Injection(string Host, string Address, string Word, AerSeverity Severity) : IWireAsk
-    {
-        public object Message => new InjectError(Address, Severity.ToString());
-
-        public IResult? Map(object reply) => reply switch
-        {
-            ErrorInjected injected => Json(new RecoveryResource($"{Host}/{Address}", Word, injected.Outcome, injected.Ms, injected.Steps)),
-            InjectionFailed failed => Problems.Conflict(failed.Sentence),
-            _ => null,
-        };
     }
 
     // ---- Claims ----------------------------------------------------------------------------------------------------------------------
@@ -222,21 +165,21 @@ internal static partial class Endpoints
 
     // ---- Small things ----------------------------------------------------------------------------------------------------------------
 
-    private static IResult Json<T>(T resource) => Results.Json(resource, ApiJson.Options);
+    internal static IResult Json<T>(T resource) => Results.Json(resource, ApiJson.Options);
 
-    private static ListResource<T> List<T>(IEnumerable<T> items) => new([.. items]);
+    internal static ListResource<T> List<T>(IEnumerable<T> items) => new([.. items]);
 
-    private static IResult NoHost(string name) => Problems.NotFound($"There is no host {name} in the fabric; list the hosts.");
+    internal static IResult NoHost(string name) => Problems.NotFound($"There is no host {name} in the fabric; list the hosts.");
 
     private static IResult NoClaim(string id) => Problems.NotFound($"There is no claim {id}; list the claims.");
 
     /// <summary>What a caller sent, in one line of bounded length.</summary>
-    private static string Shown(string? text) => new([.. (text ?? "").Take(80).Select(letter => char.IsControl(letter) ? '?' : letter)]);
+    internal static string Shown(string? text) => new([.. (text ?? "").Take(80).Select(letter => char.IsControl(letter) ? '?' : letter)]);
 
     private static bool IsId(string? id) => id is not null && Id().IsMatch(id);
 
     /// <summary>Who asks, for the record: there is no authentication yet, so it is what the caller says and where from.</summary>
-    private static string Requester(HttpContext http)
+    internal static string Requester(HttpContext http)
     {
         var agent = http.Request.Headers["Fabric-Requester"].ToString();
         var name = new string([.. agent.Where(letter => char.IsAsciiLetterOrDigit(letter) || letter is '-' or '_' or '@' or '.').Take(64)]);

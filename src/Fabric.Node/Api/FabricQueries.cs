@@ -10,7 +10,8 @@ using Fabric.Node.Hosting;
 namespace Fabric.Node.Api;
 
 /// <summary>The API's way to claims and fleet, from any daemon. Every question has a deadline; what failed is an <see cref="IResult"/>.</summary>
-internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, FabricSettings settings, ApiAddress api, JournalProbe journal)
+internal sealed class FabricQueries(
+    FabricPresence presence, HostOfNode host, FabricSettings settings, ApiAddress api, JournalProbe journal, TimeProvider time)
 {
     /// <summary>Claims look at other hosts before they answer.</summary>
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(15);
@@ -30,7 +31,7 @@ internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, Fa
         try
         {
             var reply = await claims.Ask<object>(message, message is VerifyClaim ? LongDeadline : Deadline);
-            return reply is ClaimRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected(reply);
+            return reply is ClaimRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected("The claim", reply);
         }
         catch (AskTimeoutException)
         {
@@ -72,15 +73,26 @@ internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, Fa
         return new FleetDescribed([new FleetHost(settings.Node.Name, "up", presence.Current?.Address is { } at ? $"{at.Host}:{at.Port}" : "", inventory)], []);
     }
 
-    public async Task<IResult> AskHostAsync(string hostName, IWireAsk ask)
+    /// <summary>
+    /// Has a host do something with a device. In the host's own process it is done also where there is no fabric: a sick device does not wait.
+    /// </summary>
+    /// <param name="map">Null for an answer that does not belong to the question.</param>
+    public async Task<IResult> AskDeviceAsync(string hostName, IDeviceOperation operation, Func<object, IResult?> map)
     {
         if (presence.Current is not { Claims: not null } membership)
-            return NotJoined();
-        if (membership.Members.Host(hostName) is not { } host)
+        {
+            return host.System is { } self && hostName == settings.Node.Name
+                ? Shown(await new DeviceOperations(hostName, self.Devices, time).RunAsync(operation))
+                : NotJoined();
+        }
+
+        if (membership.Members.Host(hostName) is not { } member)
             return Problems.NotFound($"There is no host {hostName} in the fabric; list the hosts.");
+        if (!membership.Members.IsReachable(member))
+            return Problems.Timeout($"{hostName} does not answer at the moment; look at its daemon.");
         try
         {
-            return ask.Map(await membership.Members.GatewayOf(host).Ask<object>(ask.Message, LongDeadline)) ?? Problems.Timeout($"{hostName} gave an answer that does not belong to the question.");
+            return Shown(await membership.Members.GatewayOf(member).Ask<object>(operation, LongDeadline));
         }
         catch (AskTimeoutException)
         {
@@ -90,6 +102,8 @@ internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, Fa
         {
             return NotJoined();
         }
+
+        IResult Shown(object reply) => reply is OperationRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected(hostName, reply);
     }
 
     /// <summary>Events as they come, until the caller goes or the membership ends.</summary>
@@ -111,8 +125,8 @@ internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, Fa
 
     private static IResult NotJoined() => Problems.NotJoined("This daemon is not part of a fabric at the moment; wait for it to join, or look at its log.");
 
-    private static IResult Unexpected(object reply) =>
-        Problems.Of(StatusCodes.Status500InternalServerError, "Unexpected answer", "internal", $"The claim answered with {reply.GetType().Name}.");
+    private static IResult Unexpected(string who, object reply) =>
+        Problems.Of(StatusCodes.Status500InternalServerError, "Unexpected answer", "internal", $"{who} answered with {reply.GetType().Name}.");
 
     private sealed class Follower(ChannelWriter<NumberedEvent> events) : UntypedActor
     {
@@ -124,12 +138,4 @@ internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, Fa
 
         protected override void PostStop() => events.TryComplete();
     }
-}
-
-/// <summary>A question to a host, and what its answers mean.</summary>
-internal interface IWireAsk
-{
-    object Message { get; }
-
-    IResult? Map(object reply);
 }

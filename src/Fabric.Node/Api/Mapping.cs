@@ -31,13 +31,32 @@ internal static class Mapping
         device.Driver,
         device.State,
         device.Health,
+        device.Reason,
+        device.WayBack,
         device.MigrationState,
         device.Claim,
         device.StateBytes,
         device.IommuGroup,
         device.PhysicalFunction,
-        device.ResetMethods,
-        [.. device.History.Select(line => new DeviceEventResource(line.Time, line.Kind, line.Message))]);
+        device.VirtualFunctions,
+        device.ResetMethods);
+
+    /// <summary>Lines with their depth become a tree again.</summary>
+    /// <param name="lines">Not empty; each node before what is below it.</param>
+    public static InspectResource ToResource(IReadOnlyList<InspectLine> lines)
+    {
+        var at = 0;
+        return Node();
+
+        InspectResource Node()
+        {
+            var line = lines[at++];
+            var children = new List<InspectResource>();
+            while (at < lines.Count && lines[at].Depth > line.Depth)
+                children.Add(Node());
+            return new InspectResource(line.Name, line.Value, children);
+        }
+    }
 
     public static ClaimResource ToResource(ClaimView claim) => new(
         claim.Id,

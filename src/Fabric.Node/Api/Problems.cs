@@ -1,4 +1,6 @@
 using Fabric.Migration.Claims;
+using Fabric.Migration.Fleet;
+using Fabric.Vfio;
 
 namespace Fabric.Node.Api;
 
@@ -27,8 +29,26 @@ internal static class Problems
         _ => Timeout(refused.Sentence),
     };
 
-    public static IResult Of(int status, string title, string code, string sentence) => Results.Json(
-        new ProblemResource($"urn:fabric:problem:{code}", title, status, sentence, code),
+    /// <summary>What a device, its core or its host said no to. The errno stays what it is; the status is what HTTP has nearest to it.</summary>
+    public static IResult From(OperationRefused refused)
+    {
+        var (status, title, code) = refused.Errno switch
+        {
+            nameof(Errno.ENODEV) or nameof(Errno.ENOENT) => (StatusCodes.Status404NotFound, "Not found", ProblemCode.NotFound),
+            nameof(Errno.EBUSY) or nameof(Errno.EAGAIN) or nameof(Errno.EEXIST) =>
+                (StatusCodes.Status409Conflict, "Conflict", ProblemCode.Conflict),
+            nameof(Errno.EINVAL) or nameof(Errno.ENOTTY) or nameof(Errno.EOPNOTSUPP)
+                or nameof(Errno.ERANGE) or nameof(Errno.E2BIG) or nameof(Errno.ENOSPC) =>
+                (StatusCodes.Status422UnprocessableEntity, "Refused by the device", ProblemCode.DeviceRefused),
+            nameof(Errno.EPERM) or nameof(Errno.EACCES) => (StatusCodes.Status403Forbidden, "Refused by the device", ProblemCode.DeviceRefused),
+            nameof(Errno.ETIMEDOUT) or nameof(Errno.ETIME) => (StatusCodes.Status504GatewayTimeout, "Timed out", ProblemCode.Timeout),
+            _ => (StatusCodes.Status502BadGateway, "The device failed", ProblemCode.DeviceFailed),
+        };
+        return Of(status, title, code, refused.Sentence, refused.Errno);
+    }
+
+    public static IResult Of(int status, string title, string code, string sentence, string? errno = null) => Results.Json(
+        new ProblemResource($"urn:fabric:problem:{code}", title, status, sentence, code, Errno: errno),
         ApiJson.Options,
         "application/problem+json",
         status);

@@ -13,6 +13,8 @@ internal sealed record FabricSettings
 
     public JournalSettings Journal { get; init; } = new();
 
+    public DevicesSettings Devices { get; init; } = new();
+
     public HardwareSettings Hardware { get; init; } = new();
 
     public bool IsControl => Node.Roles.Contains("control");
@@ -62,6 +64,50 @@ internal sealed record JournalSettings
     public string Connection { get; init; } = "";
 
     public bool IsSqlite => Connection.Length == 0;
+}
+
+/// <summary>How a host treats its devices: deadlines, budgets, retries. Times as <see cref="Duration"/> reads them.</summary>
+internal sealed record DevicesSettings
+{
+    /// <summary>A call to hardware that a device's own mailbox makes, such as a register access.</summary>
+    public string CallDeadline { get; init; } = "5s";
+
+    /// <summary>Probe, open, close, reset, VFs.</summary>
+    public string SlowCallDeadline { get; init; } = "70s";
+
+    /// <summary>How long a request waits for its device set or IOMMU group.</summary>
+    public string TurnDeadline { get; init; } = "5s";
+
+    /// <summary>A driver that has not voted in a recovery by then counts as having no handler.</summary>
+    public string VoteDeadline { get; init; } = "5s";
+
+    public int RestartBudget { get; init; } = 5;
+
+    public int FreezeBudget { get; init; } = 5;
+
+    public string BudgetWindow { get; init; } = "1h";
+
+    public RetrySettings RetryContention { get; init; } = new();
+
+    /// <summary>Reset methods in the order in which they are tried; empty keeps each function's own.</summary>
+    public string[] ResetOrder { get; init; } = [];
+
+    /// <summary>Errors of one device are told of at most once in this time.</summary>
+    public string ErrorInterval { get; init; } = "1s";
+
+    public int ConcurrentProbes { get; init; } = 16;
+}
+
+/// <summary>Whether opens and resets that meet contention are tried again.</summary>
+internal sealed record RetrySettings
+{
+    /// <summary>0 gives who asked EAGAIN, as the kernel does.</summary>
+    public int Tries { get; init; }
+
+    public string Delay { get; init; } = "10ms";
+
+    /// <summary>By which the delay grows.</summary>
+    public int Factor { get; init; } = 2;
 }
 
 internal sealed record HardwareSettings

@@ -1,7 +1,9 @@
+using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Fabric.Hardware.Specs.Accelerator;
+using Fabric.Vfio;
 
 namespace Fabric.Node.Configuration;
 
@@ -82,6 +84,7 @@ internal static partial class SettingsLoader
             $"api.url '{settings.Api.Url}' must be http://ip:port.");
         Require(IPAddress.IsLoopback(IPAddress.Parse(url!.Host.Trim('[', ']'))), $"api.url '{settings.Api.Url}' is not loopback, and the API has no authentication yet; put a proxy that has before it.");
 
+        CheckDevices(settings.Devices);
         var emulated = settings.Hardware.Emulated;
         Require(emulated.Accelerators is >= 0 and <= 16, "hardware.emulated.accelerators must be 0 to 16.");
         Require(emulated.FunctionsPerAccelerator is >= 0 and <= 7, "hardware.emulated.functionsPerAccelerator must be 0 to 7.");
@@ -89,6 +92,31 @@ internal static partial class SettingsLoader
             emulated.StateBytes > 0 && emulated.StateBytes % AcceleratorState.Granule == 0 && emulated.StateBytes <= 32L << 30,
             $"hardware.emulated.stateSize '{emulated.StateSize}' must be a multiple of {AcceleratorState.Granule / 1024}KiB, at most 32GiB, such as 64MiB.");
     }
+
+    private static void CheckDevices(DevicesSettings devices)
+    {
+        CheckDuration("devices.callDeadline", devices.CallDeadline, TimeSpan.FromMinutes(10));
+        CheckDuration("devices.slowCallDeadline", devices.SlowCallDeadline, TimeSpan.FromMinutes(10));
+        CheckDuration("devices.turnDeadline", devices.TurnDeadline, TimeSpan.FromMinutes(10));
+        CheckDuration("devices.voteDeadline", devices.VoteDeadline, TimeSpan.FromMinutes(10));
+        CheckDuration("devices.budgetWindow", devices.BudgetWindow, TimeSpan.FromDays(7));
+        CheckDuration("devices.errorInterval", devices.ErrorInterval, TimeSpan.FromMinutes(1));
+        CheckDuration("devices.retryContention.delay", devices.RetryContention.Delay, TimeSpan.FromSeconds(10));
+        Require(devices.RestartBudget is >= 0 and <= 1000, "devices.restartBudget must be 0 to 1000.");
+        Require(devices.FreezeBudget is >= 0 and <= 1000, "devices.freezeBudget must be 0 to 1000.");
+        Require(devices.ConcurrentProbes is >= 1 and <= 1024, "devices.concurrentProbes must be 1 to 1024.");
+        Require(devices.RetryContention.Tries is >= 0 and <= 100, "devices.retryContention.tries must be 0 to 100; 0 is off.");
+        Require(devices.RetryContention.Factor is >= 1 and <= 10, "devices.retryContention.factor must be 1 to 10.");
+        foreach (var method in devices.ResetOrder)
+            Require(ResetMethod.All.Contains(method), $"devices.resetOrder has '{method}'; there are {string.Join(", ", ResetMethod.All)}.");
+        Require(devices.ResetOrder.Distinct().Count() == devices.ResetOrder.Length, "devices.resetOrder has a method twice; name each once.");
+    }
+
+    private static void CheckDuration(string setting, string text, TimeSpan most) => Require(
+        Duration.TryParse(text, out var duration) && duration > TimeSpan.Zero && duration <= most,
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{setting} '{text}' must be a whole number of ms, s, min or h, such as 500ms, above 0 and at most {most.TotalSeconds} s."));
 
     private const string NotEncrypted = "connections between nodes are not encrypted yet, so other addresses are refused.";
 

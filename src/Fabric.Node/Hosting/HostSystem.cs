@@ -14,6 +14,7 @@ using Fabric.Migration.DataPlane;
 using Fabric.Migration.Hosts;
 using Fabric.Node.Configuration;
 using Fabric.Node.Consumers;
+using Fabric.Vfio.Core;
 
 namespace Fabric.Node.Hosting;
 
@@ -44,8 +45,7 @@ internal sealed class HostSystem : IAsyncDisposable
 
     public static HostSystem Start(FabricSettings settings, ILoggerFactory loggers, TimeProvider time)
     {
-        var emulated = settings.Hardware.Emulated;
-        var bus = new EmulatedBus(new EmulatedBusOptions(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes), time);
+        var bus = new EmulatedBus(BusOptions(settings.Hardware.Emulated), time);
         var listener = new DataPlaneListener(
             loggers.CreateLogger("DataPlane"), endPoint: new IPEndPoint(IPAddress.Parse(settings.DataPlane.Address), settings.DataPlane.Port));
         var system = ActorSystem.Create("host", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(ConfigurationFactory.ParseString(AkkaLogging.Hocon))));
@@ -55,12 +55,40 @@ internal sealed class HostSystem : IAsyncDisposable
                 new DriverCatalog(AcceleratorDriver.Registration),
                 Inventory(settings.Hardware.Linux),
                 function => (function as AcceleratorVirtualFunction)?.StateBytes,
-                time)),
+                time)
+            {
+                Devices = DeviceOptionsOf(settings.Devices),
+            }),
             "host");
         var attachments = system.ActorOf(
             AttachmentsActor.Props(settings.Node.Name, devices, new AcceleratorGuestFactory(time), listener, time), "attachments");
         return new HostSystem(bus, listener, system, devices, attachments);
     }
+
+    /// <summary>What settings say of emulated hardware.</summary>
+    private static EmulatedBusOptions BusOptions(EmulatedSettings emulated) =>
+        new(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes);
+
+    /// <summary>The functions handed out are emulated: their PFs, which have no driver of their own, make VFs (SV-5).</summary>
+    /// <param name="settings">As <see cref="SettingsLoader"/> has let them through.</param>
+    internal static DeviceOptions DeviceOptionsOf(DevicesSettings settings) => new()
+    {
+        Core = CoreOptions.Default with { EnableSriov = true },
+        CallDeadline = Time(settings.CallDeadline),
+        SlowCallDeadline = Time(settings.SlowCallDeadline),
+        TurnDeadline = Time(settings.TurnDeadline),
+        VoteDeadline = Time(settings.VoteDeadline),
+        RestartBudget = settings.RestartBudget,
+        FreezeBudget = settings.FreezeBudget,
+        BudgetWindow = Time(settings.BudgetWindow),
+        RetryContention = settings.RetryContention is { Tries: > 0 } retry ? new RetryPolicy(retry.Tries, Time(retry.Delay), retry.Factor) : null,
+        ResetOrder = settings.ResetOrder is { Length: > 0 } order ? [.. order] : null,
+        ErrorInterval = Time(settings.ErrorInterval),
+        ConcurrentProbes = settings.ConcurrentProbes,
+    };
+
+    private static TimeSpan Time(string text) =>
+        Duration.TryParse(text, out var time) ? time : throw new SettingsException($"'{text}' is not a time.");
 
     public async ValueTask DisposeAsync()
     {

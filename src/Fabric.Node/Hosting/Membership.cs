@@ -116,9 +116,8 @@ internal sealed class Membership : IAsyncDisposable
 
         if (host is not null)
         {
-            System.ActorOf(
-                HostGateway.Props(new HostGatewayOptions(settings.Node.Name, api, version, host.System, host.Devices, host.Attachments), Claims),
-                HostGateway.Name);
+            var gateway = new HostGatewayOptions(settings.Node.Name, api, version, host.System, host.Devices, host.Attachments, time);
+            System.ActorOf(HostGateway.Props(gateway, Claims), HostGateway.Name);
         }
     }
 

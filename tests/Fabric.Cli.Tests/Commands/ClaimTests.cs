@@ -103,23 +103,6 @@ public sealed class ClaimTests
         Assert.Equal(exitCode, result.ExitCode);
     }
 
-    [Theory]
-    [InlineData("recovered", 0)]
-    [InlineData("logged", 0)]
-    [InlineData("failed", 1)]
-    public async Task Injecting_an_error_fails_where_the_device_does_not_recover(string outcome, int exitCode)
-    {
-        await using var server = new FakeServer().On(
-            "POST /api/v1/devices/host-a/0000:3b:00.2/aer",
-            new Node.Api.RecoveryResource("host-a/0000:3b:00.2", "fatal", outcome, 12, ["error_detected(frozen)"]));
-
-        var result = await Cli.AtAsync(server, "device", "inject-aer", "host-a/0000:3b:00.2", "--severity", "fatal");
-
-        Assert.Equal(exitCode, result.ExitCode);
-        Assert.Contains("  error_detected(frozen)", result.Lines);
-        Assert.EndsWith("""{"severity":"fatal"}""", Assert.Single(server.Requests));
-    }
-
     private static string? Phase(CliResult result)
     {
         using var document = JsonDocument.Parse(result.Out);

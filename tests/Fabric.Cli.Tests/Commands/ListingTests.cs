@@ -56,14 +56,39 @@ public sealed class ListingTests
     }
 
     [Fact]
-    public async Task A_device_is_shown_with_its_history()
+    public async Task A_device_is_shown_with_what_it_is()
     {
         await using var server = new FakeServer().On("GET /api/v1/devices/host-a/0000:3b:00.2", Sample.Device());
 
         var result = await Cli.AtAsync(server, "device", "show", "host-a/0000:3b:00.2");
 
         Assert.Contains("state size         64 MiB", result.Lines);
-        Assert.EndsWith("opened  opened for db-1", result.Lines[^1]);
+        Assert.DoesNotContain("reason", result.Out, StringComparison.Ordinal);
+        Assert.DoesNotContain("way back", result.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_sick_device_is_shown_with_the_reason_and_the_way_back()
+    {
+        await using var server = new FakeServer().On("GET /api/v1/devices/host-a/0000:3b:00.2", Sample.SickDevice());
+
+        var result = await Cli.AtAsync(server, "device", "show", "host-a/0000:3b:00.2");
+
+        Assert.Contains("health             Unhealthy", result.Lines);
+        Assert.Contains("reason             it hangs in reset by flr", result.Lines);
+        Assert.Contains("way back           Wait until it comes back", result.Lines);
+    }
+
+    [Fact]
+    public async Task A_sick_device_is_listed_with_the_reason_and_the_way_back()
+    {
+        await using var server = new FakeServer().On("GET /api/v1/devices", Sample.List(Sample.Device(), Sample.SickDevice()));
+
+        var result = await Cli.AtAsync(server, "device", "list");
+
+        Assert.EndsWith("MIGRATION  CLAIM  REASON                    WAY BACK", result.Lines[0], StringComparison.Ordinal);
+        Assert.EndsWith("db-1   -                         -", result.Lines[1], StringComparison.Ordinal);
+        Assert.EndsWith("it hangs in reset by flr  Wait until it comes back", result.Lines[2], StringComparison.Ordinal);
     }
 
     [Fact]

@@ -12,8 +12,22 @@ public sealed class UsageTests
     [InlineData("host list --server ftp://127.0.0.1")]
     [InlineData("device show host-a")]
     [InlineData("device show host-a/3b:00")]
-    [InlineData("device inject-aer host-a/0000:3b:00.2")]
-    [InlineData("device inject-aer host-a/0000:3b:00.2 --severity mild")]
+    [InlineData("device history host-a/0000:3b:00.2 --limit 0")]
+    [InlineData("device history host-a/0000:3b:00.2 --limit many")]
+    [InlineData("device inspect 0000:3b:00.2")]
+    [InlineData("device reset")]
+    [InlineData("device reset-methods host-a/0000:3b:00.2")]
+    [InlineData("device reset-methods host-a/0000:3b:00.2 flr --none")]
+    [InlineData("device remove host-a/0000:3b:00.2 --force-after -1")]
+    [InlineData("sriov set host-a/0000:3b:00.0")]
+    [InlineData("sriov set host-a/0000:3b:00.0 all")]
+    [InlineData("sriov set host-a/0000:3b:00.0 65536")]
+    [InlineData("inject aer host-a/0000:3b:00.2")]
+    [InlineData("inject aer host-a/0000:3b:00.2 --severity mild")]
+    [InlineData("inject hang host-a/0000:3b:00.2 --at middle")]
+    [InlineData("inject hang host-a/0000:3b:00.2 --at reset --release")]
+    [InlineData("inject flap host-a/0000:3b:00.2 --times 0")]
+    [InlineData("inject fire host-a/0000:3b:00.2")]
     [InlineData("claim create")]
     [InlineData("claim create db-1 --memory-mib many")]
     [InlineData("claim create db-1 --memory-mib 0")]
@@ -44,7 +58,9 @@ public sealed class UsageTests
     {
         var result = await Cli.RunAsync("device");
 
-        Assert.StartsWith("'fabric device' needs a command: list, show, inject-aer.", result.Error);
+        Assert.StartsWith(
+            "'fabric device' needs a command: list, show, history, inspect, reset, reset-methods, quarantine, unquarantine, remove.",
+            result.Error);
     }
 
     [Fact]

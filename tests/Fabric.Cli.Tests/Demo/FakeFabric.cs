@@ -91,8 +91,8 @@ internal sealed class FakeFabric(DemoOptions options, ShiftedTime time) : IDemoF
         ("GET", ["devices"]) => new ListResource<DeviceResource>(
             [.. Hosts.Select(host => Sample.Device(host)), .. Hosts.Select(Sample.RealDevice)]),
         ("GET", ["devices", var host, _]) => Sample.Device(host),
-        ("POST", ["devices", var host, var address, "aer"]) => new RecoveryResource(
-            $"{host}/{address}", body.GetProperty("severity").GetString()!, RecoveryOutcome, 8, ["error_detected(normal)", "resume"]),
+        ("POST", ["devices", var host, var address, "faults"]) => new FaultResource($"{host}/{address}", "aer", new RecoveryResource(
+            $"{host}/{address}", body.GetProperty("severity").GetString()!, RecoveryOutcome, 8, ["error_detected(normal)", "resume"])),
         ("POST", ["claims"]) => _claim = Sample.Claim() with
         {
             Id = body.GetProperty("id").GetString()!,

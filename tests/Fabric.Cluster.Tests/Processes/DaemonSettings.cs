@@ -13,6 +13,9 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
 
     public string Api { get; init; } = "http://127.0.0.1:0";
 
+    /// <summary>When a reset counts as hung; null for the daemon's own default.</summary>
+    public string? SlowCallDeadline { get; init; }
+
     public string ToJson() => JsonSerializer.Serialize(
         new
         {
@@ -20,6 +23,7 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
             Cluster = new { Address = "127.0.0.1", Port = ClusterPort, Seeds },
             Api = new { Url = Api },
             DataPlane = new { Address = "127.0.0.1", Port = 0 },
+            Devices = SlowCallDeadline is null ? new object() : new { SlowCallDeadline },
             Hardware = new
             {
                 Emulated = new { Accelerators = 1, FunctionsPerAccelerator = VirtualFunctions, StateSize = "256KiB" },

@@ -21,7 +21,8 @@ internal sealed class TestFabric : IAsyncDisposable
     public string PathOf(string name) => Path.Combine(folder, name);
 
     /// <param name="controlData">Where the control node keeps its journal, if not in the temporary folder.</param>
-    public static async Task<TestFabric> StartAsync(int hosts, string? controlData = null)
+    /// <param name="slowCallDeadline">When a reset counts as hung on the hosts, if not by their default.</param>
+    public static async Task<TestFabric> StartAsync(int hosts, string? controlData = null, string? slowCallDeadline = null)
     {
         var fabric = new TestFabric();
         try
@@ -30,7 +31,11 @@ internal sealed class TestFabric : IAsyncDisposable
             // The hosts need its port, not its readiness.
             await control.ListeningAsync();
             foreach (var name in new[] { "host-a", "host-b", "host-c" }.Take(hosts))
-                fabric.Launch(new DaemonSettings(name, "host", fabric.PathOf(name), control.Endpoints.Cluster));
+            {
+                var settings = new DaemonSettings(name, "host", fabric.PathOf(name), control.Endpoints.Cluster);
+                fabric.Launch(settings with { SlowCallDeadline = slowCallDeadline });
+            }
+
             await Task.WhenAll(fabric.daemons.Values.Select(daemon => daemon.ReadyAsync()));
             foreach (var name in fabric.daemons.Keys.Where(name => name != "control"))
                 await fabric.HostAsync(name, host => host is { State: "up", Free: DaemonSettings.VirtualFunctions }, "up with all its functions free");
@@ -80,6 +85,13 @@ internal sealed class TestFabric : IAsyncDisposable
         () => Http.GetAsync($"api/v1/claims/{id}"),
         reply => reply.Status == 200 && holds(reply.As<ClaimResource>()),
         reply => $"{reply.Body}\n{Control.Tail}")).As<ClaimResource>();
+
+    public async Task<DeviceResource> DeviceAsync(
+        string host, string address, Func<DeviceResource, bool> holds, string what) => (await Poll.UntilAsync(
+        $"{host}/{address} to be {what}",
+        () => Http.GetAsync($"api/v1/devices/{host}/{address}"),
+        reply => reply.Status == 200 && holds(reply.As<DeviceResource>()),
+        reply => $"{reply.Body}\n{this[host].Tail}")).As<DeviceResource>();
 
     public async Task<MigrationResource> MigrationAsync(string id, Func<MigrationResource, bool> holds, string what) => (await Poll.UntilAsync(
         $"migration {id} to be {what}",

@@ -4,6 +4,7 @@ using Fabric.Devices;
 using Fabric.Migration.Fleet;
 using Fabric.Migration.Hosts;
 using Fabric.Pci;
+using Microsoft.Extensions.Time.Testing;
 
 namespace Fabric.Migration.Tests.Fleet;
 
@@ -11,6 +12,8 @@ namespace Fabric.Migration.Tests.Fleet;
 public sealed class HostGatewayTests : LoneNode
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    private static readonly DateTimeOffset Then = new(2026, 11, 23, 12, 0, 0, TimeSpan.Zero);
 
     private static readonly PciAddress Device = PciAddress.Parse("fab0:01:00.1");
 
@@ -34,7 +37,9 @@ public sealed class HostGatewayTests : LoneNode
     }
 
     private IActorRef Gateway => field ??= Sys.ActorOf(
-        HostGateway.Props(new HostGatewayOptions("alpha", "http://alpha", "1.0", Sys, Devices, Attachments), Claims), HostGateway.Name);
+        HostGateway.Props(
+            new HostGatewayOptions("alpha", "http://alpha", "1.0", Sys, Devices, Attachments, new FakeTimeProvider(Then)), Claims),
+        HostGateway.Name);
 
     [Fact]
     public async Task It_presents_itself_to_the_attachments_when_it_starts()
@@ -98,36 +103,45 @@ public sealed class HostGatewayTests : LoneNode
         await Devices.ExpectMsgAsync<ListDevices>(TimeSpan.FromSeconds(1.5), cancellationToken: Cancellation);
     }
 
-    [Theory]
-    [InlineData("nowhere", "Fatal")]
-    [InlineData("fab0:01:00.1", "Terrible")]
-    public async Task An_error_that_cannot_be_is_refused_with_what_is_wrong(string device, string severity)
+    [Fact]
+    public async Task What_an_operator_asks_goes_to_the_devices_and_the_answer_back()
     {
-        var failed = await Gateway.Ask<InjectionFailed>(new InjectError(device, severity), Patience, Cancellation);
+        var answer = Gateway.Ask<OperationDone>(new TakeOutOfService("fab0:01:00.1", "it smells", "ops@desk"), Patience, Cancellation);
+        var asked = await Devices.FishForMessageAsync(message => message is QuarantineDevice, Patience, cancellationToken: Cancellation);
+        Devices.Reply(HostDone.Instance);
 
-        Assert.Equal($"'{device}' is not a PCI address, or '{severity}' is not a severity.", failed.Sentence);
+        Assert.Equal(new QuarantineDevice(Device, "it smells", "ops@desk"), asked);
+        Assert.Equal("fab0:01:00.1", (await answer).Device);
     }
 
     [Fact]
-    public async Task An_injected_error_is_answered_with_what_the_recovery_did()
+    public async Task Who_makes_a_fault_is_told_to_the_control_nodes()
     {
-        var answer = Gateway.Ask<ErrorInjected>(new InjectError("fab0:01:00.1", "Fatal"), Patience, Cancellation);
-        await Devices.FishForMessageAsync(message => message is InjectAer, Patience, cancellationToken: Cancellation);
-        Devices.Reply(new RecoveryReport(Device, AerSeverity.Fatal, Recovered: false, TimeSpan.FromMilliseconds(5), ["resume"]));
+        var fleet = Fleet;
 
-        var injected = await answer;
+        var answer = Gateway.Ask<OperationDone>(new HangFunction("fab0:01:00.1", "reset", "ops@desk"), Patience, Cancellation);
+        await Devices.FishForMessageAsync(message => message is InjectHang, Patience, cancellationToken: Cancellation);
+        Devices.Reply(HostDone.Instance);
 
-        Assert.Equal(("failed", 5, "resume"), (injected.Outcome, injected.Ms, Assert.Single(injected.Steps)));
+        Assert.Equal("fab0:01:00.1", (await answer).Device);
+        Assert.Equal(
+            new FabricEvent(Then, "device.fault-injected", "alpha/fab0:01:00.1", "alpha", "a hang of reset calls, asked for by ops@desk"),
+            await NextEvent(fleet));
     }
 
     [Fact]
-    public async Task An_injection_that_the_host_refuses_is_answered_with_its_sentence()
+    public async Task A_fault_that_was_refused_is_told_to_nobody_but_who_asked()
     {
-        var answer = Gateway.Ask<InjectionFailed>(new InjectError("fab0:01:00.1", "Fatal"), Patience, Cancellation);
-        await Devices.FishForMessageAsync(message => message is InjectAer, Patience, cancellationToken: Cancellation);
-        Devices.Reply(new DeviceFailed(new(Vfio.Errno.ENODEV, "There is no such function.")));
+        var fleet = Fleet;
+        var answer = Gateway.Ask<OperationRefused>(new PullOutFunction("fab0:01:00.1", "ops@desk"), Patience, Cancellation);
+        await Devices.FishForMessageAsync(message => message is InjectRemoval, Patience, cancellationToken: Cancellation);
+        Devices.Reply(new DeviceFailed(new(Vfio.Errno.EOPNOTSUPP, "It is real.")));
 
-        Assert.Equal("There is no such function.", (await answer).Sentence);
+        Assert.Equal(new OperationRefused("fab0:01:00.1", "EOPNOTSUPP", "It is real."), await answer);
+
+        // What comes next is the event after it: the one of the fault would have come before.
+        Gateway.Tell(new DeviceNoted(Device, new DeviceHistoryEntry(Then, "opened", "by c1")));
+        Assert.Equal("device.opened", (await NextEvent(fleet)).Kind);
     }
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

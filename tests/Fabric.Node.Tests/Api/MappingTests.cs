@@ -90,6 +90,35 @@ public sealed class MappingTests
     }
 
     [Fact]
+    public void A_device_has_its_health_with_the_reason_the_way_back_and_its_VFs()
+    {
+        var device = Mapping.ToResource("host-a", Device("fab0:01:00.0", "accelerator", "quarantined") with
+        {
+            Health = "Unhealthy", Reason = "it smells", WayBack = "air", VirtualFunctions = 3,
+        });
+
+        Assert.Equal(
+            ("quarantined", "Unhealthy", "it smells", "air", 3),
+            (device.State, device.Health, device.Reason, device.WayBack, device.VirtualFunctions));
+    }
+
+    [Fact]
+    public void Lines_become_the_tree_they_were()
+    {
+        var tree = Mapping.ToResource([
+            new InspectLine(0, "device", null), new InspectLine(1, "supervisor", null), new InspectLine(2, "state", "Open"),
+            new InspectLine(2, "health", "Healthy"), new InspectLine(1, "driver", "none"),
+        ]);
+
+        Assert.Equal(
+            "device(supervisor(state=Open(),health=Healthy()),driver=none())",
+            Written(tree));
+
+        static string Written(InspectResource node) =>
+            $"{node.Name}{(node.Value is null ? "" : $"={node.Value}")}({string.Join(",", node.Children.Select(Written))})";
+    }
+
+    [Fact]
     public void An_event_keeps_its_number()
     {
         var resource = Mapping.ToResource(new NumberedEvent(42, new FabricEvent(Then, "claim.created", "demo", "control", "made")));
@@ -105,6 +134,6 @@ public sealed class MappingTests
         Bytes: 9, RemainingBytes: 0, BytesPerSecond: 3 << 19, Rounds: 2, Verified: true, "c0ffee", [], "test");
 
     private static DeviceEntry Device(string address, string? model, string state) => new(
-        address, "1b36:fab1", model, Physical: model is null, Driver: null, state, "Healthy", MigrationState: null, Claim: null, StateBytes: null,
-        IommuGroup: null, PhysicalFunction: null, ResetMethods: [], History: []);
+        address, "1b36:fab1", model, Physical: model is null, Driver: null, state, "Healthy", Reason: null, WayBack: null,
+        MigrationState: null, Claim: null, StateBytes: null, IommuGroup: null, PhysicalFunction: null, VirtualFunctions: 0, ResetMethods: []);
 }

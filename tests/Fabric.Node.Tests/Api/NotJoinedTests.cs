@@ -51,6 +51,25 @@ public sealed class NotJoinedTests(LonelyHost host) : IClassFixture<LonelyHost>
     }
 
     [Fact]
+    public async Task It_carries_out_what_is_asked_of_its_own_devices()
+    {
+        using var reset = await host.Api.PostAsync("/api/v1/devices/lonely/fab0:01:00.1/reset", content: null, TestContext.Current.CancellationToken);
+        var history = await host.Api.GetFromJsonAsync<ListResource<DeviceEventResource>>(
+            "/api/v1/devices/lonely/fab0:01:00.1/history?limit=1", ApiJson.Options, TestContext.Current.CancellationToken);
+
+        Assert.Equal(HttpStatusCode.OK, reset.StatusCode);
+        Assert.Equal("reset", Assert.Single(history!.Items).Kind);
+    }
+
+    [Fact]
+    public async Task What_is_asked_of_another_hosts_devices_needs_the_fabric()
+    {
+        using var reset = await host.Api.PostAsync("/api/v1/devices/other/fab0:01:00.1/reset", content: null, TestContext.Current.CancellationToken);
+
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, reset.StatusCode);
+    }
+
+    [Fact]
     public async Task Events_are_followed_elsewhere()
     {
         using var response = await host.Api.GetAsync("/api/v1/events", TestContext.Current.CancellationToken);

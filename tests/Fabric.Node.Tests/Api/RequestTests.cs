@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Json;
 using System.Text;
+using System.Text.Json;
 using Fabric.Node.Api;
 
 namespace Fabric.Node.Tests.Api;
@@ -64,9 +65,61 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
         { "/api/v1/claims/a/migrations", """{"to":"b","timeout_s":86401}""", "timeout_s is 86401" },
         { "/api/v1/claims/a/migrations", """{"to":"b","bandwidth_mib_s":-1}""", "bandwidth_mib_s is -1" },
         { "/api/v1/claims/a/migrations", """{"to":"b","bandwidth_mib_s":1000001}""", "bandwidth_mib_s is 1000001" },
-        { "/api/v1/devices/one/fab0:01:00.1/aer", "{}", "'' is not a severity" },
-        { "/api/v1/devices/one/fab0:01:00.1/aer", """{"severity":"huge"}""", "'huge' is not a severity" },
-        { "/api/v1/devices/one/zz/aer", """{"severity":"fatal"}""", "'zz' is not a PCI address" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", "{}", "'' is not a kind of fault" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", "", "has no body" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"fire"}""", "'fire' is not a kind of fault" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"aer"}""", "'' is not a severity" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"aer","severity":"huge"}""", "'huge' is not a severity" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"hang","point":"middle"}""", "'middle' is not a point" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"hang","point":"reset","severity":"fatal"}""", "'severity' belongs to aer" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"release","point":"reset"}""", "'point' belongs to hang" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"remove","times":2}""", "belong to flap" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"return","each_ms":2}""", "belong to flap" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"flap","times":0}""", "times is 0" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"flap","times":101}""", "times is 101" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"flap","each_ms":0}""", "each_ms is 0" },
+        { "/api/v1/devices/one/fab0:01:00.1/faults", """{"kind":"flap","each_ms":60001}""", "each_ms is 60001" },
+        { "/api/v1/devices/one/zz/faults", """{"kind":"aer","severity":"fatal"}""", "'zz' is not a PCI address" },
+        { "/api/v1/devices/one/fab0:01:00.1/reset", """{"method":"hammer"}""", "'hammer' is not a reset method" },
+        { "/api/v1/devices/one/fab0:01:00.1/reset", """{"method":7}""", "at $.method, line 1" },
+        { "/api/v1/devices/one/zz/reset", "{}", "'zz' is not a PCI address" },
+        { "/api/v1/devices/one/fab0:01:00.1/quarantine", """{"reason":"two\nlines"}""", "'reason' must be one line" },
+        { "/api/v1/devices/one/fab0:01:00.1/quarantine", $$"""{"reason":"{{new string('a', 501)}}"}""", "'reason' must be one line" },
+        { "/api/v1/devices/one/zz/quarantine", "{}", "'zz' is not a PCI address" },
+        { "/api/v1/devices/one/zz/unquarantine", "", "'zz' is not a PCI address" },
+        { "/api/v1/devices/one/fab0:01:00.1/remove", """{"force_after_s":-1}""", "force_after_s is -1" },
+        { "/api/v1/devices/one/fab0:01:00.1/remove", """{"force_after_s":86401}""", "force_after_s is 86401" },
+        { "/api/v1/devices/one/zz/remove", "", "'zz' is not a PCI address" },
+    };
+
+    /// <summary>As <see cref="BadBodies"/>, for what is put.</summary>
+    public static TheoryData<string, string, string> BadPuts => new()
+    {
+        { "/api/v1/devices/one/fab0:01:00.0/sriov", "{}", "count is missing" },
+        { "/api/v1/devices/one/fab0:01:00.0/sriov", "", "has no body" },
+        { "/api/v1/devices/one/fab0:01:00.0/sriov", """{"count":-1}""", "count is -1" },
+        { "/api/v1/devices/one/fab0:01:00.0/sriov", """{"count":65536}""", "count is 65536" },
+        { "/api/v1/devices/one/fab0:01:00.0/sriov", """{"count":"all"}""", "at $.count, line 1" },
+        { "/api/v1/devices/one/zz/sriov", """{"count":1}""", "'zz' is not a PCI address" },
+        { "/api/v1/devices/one/fab0:01:00.1/reset-methods", "{}", "'methods' is missing" },
+        { "/api/v1/devices/one/fab0:01:00.1/reset-methods", """{"methods":["flr","hammer"]}""", "'hammer' is not a reset method" },
+        { "/api/v1/devices/one/fab0:01:00.1/reset-methods", """{"methods":["flr","flr"]}""", "a reset method twice" },
+        { "/api/v1/devices/one/fab0:01:00.1/reset-methods", """{"methods":[null]}""", "'' is not a reset method" },
+        { "/api/v1/devices/one/zz/reset-methods", """{"methods":["flr"]}""", "'zz' is not a PCI address" },
+    };
+
+    /// <summary>Method, path and body of what operators do to a device that is not there.</summary>
+    public static TheoryData<string, string, string> Commands => new()
+    {
+        { "GET", "history", "" },
+        { "GET", "inspect", "" },
+        { "POST", "reset", "{}" },
+        { "PUT", "reset-methods", """{"methods":["flr"]}""" },
+        { "POST", "quarantine", "{}" },
+        { "POST", "unquarantine", "" },
+        { "POST", "remove", "{}" },
+        { "PUT", "sriov", """{"count":1}""" },
+        { "POST", "faults", """{"kind":"aer","severity":"fatal"}""" },
     };
 
     /// <summary>Method, path, and what the sentence must name.</summary>
@@ -102,6 +155,46 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
 
         Assert.Contains(named, problem.Detail, StringComparison.Ordinal);
     }
+
+    [Theory, MemberData(nameof(BadPuts))]
+    public async Task A_bad_body_that_is_put_is_an_invalid_request(string path, string body, string named)
+    {
+        using var content = new StringContent(body, Encoding.UTF8, "application/json");
+
+        var problem = await ProblemAsync(HttpMethod.Put, path, content, HttpStatusCode.BadRequest, ProblemCode.InvalidRequest);
+
+        Assert.Contains(named, problem.Detail, StringComparison.Ordinal);
+    }
+
+    [Theory, MemberData(nameof(Commands))]
+    public async Task A_command_to_a_device_that_is_not_there_is_not_found_with_its_errno(string method, string command, string body)
+    {
+        using var content = body.Length > 0 ? new StringContent(body, Encoding.UTF8, "application/json") : null;
+
+        var problem = await ProblemAsync(
+            new HttpMethod(method), $"/api/v1/devices/one/0000:00:1f.7/{command}", content, HttpStatusCode.NotFound, ProblemCode.NotFound);
+
+        Assert.Equal("ENODEV", problem.Errno);
+    }
+
+    [Theory, MemberData(nameof(Commands))]
+    public async Task A_command_to_a_host_that_is_not_there_names_the_host(string method, string command, string body)
+    {
+        using var content = body.Length > 0 ? new StringContent(body, Encoding.UTF8, "application/json") : null;
+
+        var problem = await ProblemAsync(
+            new HttpMethod(method), $"/api/v1/devices/nope/fab0:01:00.1/{command}", content, HttpStatusCode.NotFound, ProblemCode.NotFound);
+
+        Assert.Equal("There is no host nope in the fabric; list the hosts.", problem.Detail);
+    }
+
+    [Theory]
+    [InlineData("0")]
+    [InlineData("1001")]
+    [InlineData("many")]
+    public async Task A_history_has_1_to_1000_entries(string limit) => await ProblemAsync(
+        HttpMethod.Get, $"/api/v1/devices/one/fab0:01:00.1/history?limit={limit}", content: null, HttpStatusCode.BadRequest,
+        ProblemCode.InvalidRequest);
 
     [Theory, MemberData(nameof(Unknown))]
     public async Task What_is_not_there_is_not_found_and_named(string method, string path, string named)
@@ -161,11 +254,24 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
     }
 
     [Fact]
-    public async Task An_error_for_a_device_that_is_not_emulated_is_a_conflict()
+    public async Task A_reset_method_that_the_device_lacks_is_refused_by_it_with_its_errno()
     {
-        using var content = JsonContent.Create(new InjectAerRequest("fatal"), options: ApiJson.Options);
+        using var content = JsonContent.Create(new ResetDeviceRequest("acpi"), options: ApiJson.Options);
 
-        await ProblemAsync(HttpMethod.Post, "/api/v1/devices/one/0000:00:1f.7/aer", content, HttpStatusCode.Conflict, ProblemCode.Conflict);
+        var problem = await ProblemAsync(
+            HttpMethod.Post, "/api/v1/devices/one/fab0:01:00.1/reset", content, HttpStatusCode.UnprocessableEntity, ProblemCode.DeviceRefused);
+
+        Assert.Equal("ENOTTY", problem.Errno);
+    }
+
+    [Fact]
+    public async Task A_device_that_is_not_in_quarantine_is_not_put_back()
+    {
+        var problem = await ProblemAsync(
+            HttpMethod.Post, "/api/v1/devices/one/fab0:01:00.1/unquarantine", content: null, HttpStatusCode.UnprocessableEntity,
+            ProblemCode.DeviceRefused);
+
+        Assert.Equal("EINVAL", problem.Errno);
     }
 
     [Fact]
@@ -174,6 +280,23 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
         var description = await fabric.Api.GetStringAsync("/openapi/v1.json", TestContext.Current.CancellationToken);
 
         Assert.Contains("/api/v1/claims/{id}/migrations", description, StringComparison.Ordinal);
+    }
+
+    [Theory, MemberData(nameof(Commands))]
+    public async Task Each_command_is_described_with_its_body_its_answer_and_its_problems(string method, string command, string body)
+    {
+        using var description = JsonDocument.Parse(await fabric.Api.GetStringAsync("/openapi/v1.json", TestContext.Current.CancellationToken));
+
+        var described = description.RootElement.GetProperty("paths").GetProperty($"/api/v1/devices/{{host}}/{{address}}/{command}")
+            .GetProperty(method.ToLowerInvariant());
+
+        Assert.Equal(body.Length > 0, described.TryGetProperty("requestBody", out _));
+        Assert.NotEmpty(described.GetProperty("summary").GetString()!);
+        var responses = described.GetProperty("responses");
+        Assert.True(responses.GetProperty("200").GetProperty("content").GetProperty("application/json").TryGetProperty("schema", out _));
+        Assert.All(
+            (string[])["400", "403", "404", "409", "422", "502", "503", "504"],
+            status => Assert.True(responses.GetProperty(status).GetProperty("content").TryGetProperty("application/problem+json", out _)));
     }
 
     /// <summary>Asks, and expects one problem document: its status twice, its code, one line of text.</summary>

@@ -73,6 +73,23 @@ public sealed class SettingsLoaderTests
         { "--hardware:emulated:stateSize=-1MiB", "hardware.emulated.stateSize '-1MiB'" },
         { "--hardware:emulated:stateSize=33GiB", "hardware.emulated.stateSize '33GiB'" },
         { "--hardware:emulated:stateSize=99999999999999999999GiB", "hardware.emulated.stateSize '99999999999999999999GiB'" },
+        { "--devices:callDeadline=5", "devices.callDeadline '5' must be a whole number of ms, s, min or h" },
+        { "--devices:callDeadline=0s", "devices.callDeadline '0s'" },
+        { "--devices:callDeadline=11min", "devices.callDeadline '11min'" },
+        { "--devices:callDeadline=-1s", "devices.callDeadline '-1s'" },
+        { "--devices:slowCallDeadline=1.5s", "devices.slowCallDeadline '1.5s'" },
+        { "--devices:turnDeadline=soon", "devices.turnDeadline 'soon'" },
+        { "--devices:voteDeadline=s", "devices.voteDeadline 's'" },
+        { "--devices:budgetWindow=999h", "devices.budgetWindow '999h'" },
+        { "--devices:errorInterval=2min", "devices.errorInterval '2min'" },
+        { "--devices:restartBudget=-1", "devices.restartBudget must be 0 to 1000" },
+        { "--devices:freezeBudget=1001", "devices.freezeBudget must be 0 to 1000" },
+        { "--devices:concurrentProbes=0", "devices.concurrentProbes must be 1 to 1024" },
+        { "--devices:retryContention:tries=101", "devices.retryContention.tries must be 0 to 100" },
+        { "--devices:retryContention:delay=1h", "devices.retryContention.delay '1h'" },
+        { "--devices:retryContention:factor=0", "devices.retryContention.factor must be 1 to 10" },
+        { "--devices:retryContention:often=1", "There is no setting devices.retryContention.often;" },
+        { "--devices:resetOrder:0=hammer", "devices.resetOrder has 'hammer'" },
         { "--node:colour=blue", "There is no setting node.colour;" },
         { "--verbose", "--verbose has no value" },
         { "verbose", "'verbose' is not a setting" },
@@ -134,6 +151,15 @@ public sealed class SettingsLoaderTests
         var settings = SettingsLoader.Load(file, ["--node:name=from-argument"]);
 
         Assert.Equal(("from-argument", 5), (settings.Node.Name, settings.Cluster.Port));
+    }
+
+    [Fact]
+    public void A_reset_method_twice_is_refused()
+    {
+        var refused = Assert.Throws<SettingsException>(
+            () => SettingsLoader.Load(null, [.. Control, "--devices:resetOrder:0=flr", "--devices:resetOrder:1=flr"]));
+
+        Assert.StartsWith("devices.resetOrder has a method twice", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

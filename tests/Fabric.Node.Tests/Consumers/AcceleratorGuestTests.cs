@@ -173,7 +173,7 @@ public sealed class AcceleratorGuestTests
     [Fact]
     public async Task A_device_that_is_no_accelerator_is_refused()
     {
-        await using var rig = GuestRig.Create();
+        await using var rig = GuestRig.Create(virtualFunctions: 0);
         var physical = await rig.OpenAsync(rig.PhysicalFunction);
 
         Assert.Equal(Errno.ENODEV, (await rig.Guest.StartAsync(physical)).Error.Errno);

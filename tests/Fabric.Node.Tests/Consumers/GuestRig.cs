@@ -61,10 +61,11 @@ internal sealed class GuestRig : IAsyncDisposable
     }
 
     /// <summary>A host whose devices nobody has opened.</summary>
-    public static GuestRig Create()
+    /// <param name="virtualFunctions">With none the physical function can be opened: one that another has made VFs of is not taken (LC-3).</param>
+    public static GuestRig Create(int virtualFunctions = 1)
     {
         var time = new FakeTimeProvider(DateTimeOffset.UnixEpoch.AddYears(50));
-        var bus = new EmulatedBus(new EmulatedBusOptions(Accelerators: 1, FunctionsPerAccelerator: 1, StateBytes), time);
+        var bus = new EmulatedBus(new EmulatedBusOptions(Accelerators: 1, virtualFunctions, StateBytes), time);
         var system = ActorSystem.Create("guest-rig", "akka.loglevel = WARNING");
         var host = system.ActorOf(HostActor.Props(new HostOptions(bus, new DriverCatalog(AcceleratorDriver.Registration), [], _ => StateBytes, time)));
         return new GuestRig(bus, system, time, host);

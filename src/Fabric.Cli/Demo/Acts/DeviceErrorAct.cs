@@ -12,8 +12,8 @@ internal static class DeviceErrorAct
     {
         var before = await stage.WorkingAsync(cancellation);
         stage.Screen.Heading($"An uncorrectable AER error in {before.Host}/{before.Device}");
-        var error = new InjectAerRequest("non-fatal");
-        var recovery = (await stage.Api.InjectAerAsync(before.Host!, before.Device!, error, cancellation)).Value;
+        var error = new FaultRequest("aer", Severity: "non-fatal");
+        var recovery = (await stage.Api.InjectAsync(before.Host!, before.Device!, error, cancellation)).Value.Recovery!;
         stage.Record.Recovery = recovery;
         ResourceViews.Show(stage.Screen, recovery);
         stage.Check(

@@ -1,0 +1,150 @@
+using System.Net;
+using System.Net.Http.Json;
+using Fabric.Node.Api;
+
+namespace Fabric.Node.Tests.Api;
+
+/// <summary>What operators do with devices, over real HTTP, in a daemon that is a fabric by itself. Each test has a device of its own.</summary>
+public sealed class OperatorTests(OperatorTests.Devices devices) : IClassFixture<OperatorTests.Devices>
+{
+    [Fact]
+    public async Task A_device_goes_into_quarantine_and_back_and_its_history_says_who_did_it_and_why()
+    {
+        const string Device = "fab0:01:00.1";
+
+        var smell = new QuarantineRequest("it smells");
+        var taken = await devices.SendAsync<OperationResource>(HttpMethod.Post, $"{Device}/quarantine", smell, "ops@desk");
+        var shown = await devices.UntilAsync(Device, device => device.State == "quarantined");
+        var back = await devices.SendAsync<OperationResource>(HttpMethod.Post, $"{Device}/unquarantine", null, "night@desk");
+        var again = await devices.UntilAsync(Device, device => device.State == "closed");
+        var history = await devices.SendAsync<ListResource<DeviceEventResource>>(HttpMethod.Get, $"{Device}/history");
+
+        Assert.Equal([new OperationResource("one/fab0:01:00.1", "done"), new OperationResource("one/fab0:01:00.1", "done")], [taken, back]);
+        Assert.Equal(("Unhealthy", "it smells"), (shown.Health, shown.Reason));
+        Assert.Contains("fabric device unquarantine", shown.WayBack, StringComparison.Ordinal);
+        Assert.Equal(("Healthy", null, null), (again.Health, again.Reason, again.WayBack));
+        Assert.Equal(
+            ["quarantined: it smells (by ops@desk)", "unquarantined: by night@desk"],
+            history.Items.Where(entry => entry.Kind is "quarantined" or "unquarantined").Select(entry => $"{entry.Kind}: {entry.Message}"));
+    }
+
+    [Fact]
+    public async Task Who_says_nothing_of_himself_is_known_by_his_address()
+    {
+        const string Device = "fab0:01:00.2";
+
+        await devices.SendAsync<OperationResource>(HttpMethod.Post, $"{Device}/quarantine", null);
+        var history = await devices.SendAsync<ListResource<DeviceEventResource>>(HttpMethod.Get, $"{Device}/history?limit=1");
+
+        Assert.Equal("an operator took it out of service (by 127.0.0.1)", Assert.Single(history.Items).Message);
+    }
+
+    [Fact]
+    public async Task A_reset_is_in_the_history_with_who_asked_and_what_it_took()
+    {
+        const string Device = "fab0:01:00.3";
+
+        await devices.SendAsync<OperationResource>(HttpMethod.Post, $"{Device}/reset", new ResetDeviceRequest("flr"), "ops@desk");
+        var history = await devices.SendAsync<ListResource<DeviceEventResource>>(HttpMethod.Get, $"{Device}/history");
+
+        Assert.Matches("^flr: done in .* s, asked for by ops@desk$", Assert.Single(history.Items, entry => entry.Kind == "reset").Message);
+    }
+
+    [Fact]
+    public async Task Reset_methods_are_those_that_were_chosen()
+    {
+        const string Device = "fab0:01:00.4";
+        var before = (await devices.UntilAsync(Device, _ => true)).ResetMethods;
+
+        await devices.SendAsync<OperationResource>(HttpMethod.Put, $"{Device}/reset-methods", new ResetMethodsRequest([]));
+        await devices.UntilAsync(Device, device => device.ResetMethods.Count == 0);
+        await devices.SendAsync<OperationResource>(HttpMethod.Put, $"{Device}/reset-methods", new ResetMethodsRequest(before), "ops@desk");
+        var after = await devices.UntilAsync(Device, device => device.ResetMethods.Count > 0);
+        var history = await devices.SendAsync<ListResource<DeviceEventResource>>(HttpMethod.Get, $"{Device}/history");
+
+        Assert.Equal(before, after.ResetMethods);
+        Assert.Equal(
+            ["none, by 127.0.0.1", $"{string.Join(", ", before)}, by ops@desk"],
+            history.Items.Where(entry => entry.Kind == "reset-methods").Select(entry => entry.Message));
+    }
+
+    [Fact]
+    public async Task A_device_is_inspected_from_supervisor_to_core()
+    {
+        var tree = await devices.SendAsync<InspectResource>(HttpMethod.Get, "fab0:01:00.5/inspect");
+
+        Assert.Equal("device", tree.Name);
+        Assert.Equal("Healthy", tree.Children.Single(part => part.Name == "supervisor").Children.Single(leaf => leaf.Name == "health").Value);
+        Assert.Equal(3, tree.Children.Count);
+    }
+
+    [Fact]
+    public async Task An_error_is_injected_and_answered_with_its_recovery()
+    {
+        var fault = await devices.SendAsync<FaultResource>(HttpMethod.Post, "fab0:01:00.6/faults", new FaultRequest("aer", Severity: "correctable"));
+
+        Assert.Equal(("one/fab0:01:00.6", "aer", "logged"), (fault.Device, fault.Kind, fault.Recovery?.Outcome));
+    }
+
+    [Fact]
+    public async Task A_device_that_nobody_holds_is_gone_when_it_was_removed()
+    {
+        const string Device = "fab0:01:00.7";
+
+        var removed = await devices.SendAsync<OperationResource>(HttpMethod.Post, $"{Device}/remove", null);
+
+        Assert.Equal("done", removed.Outcome);
+        await devices.UntilGoneAsync(Device);
+    }
+
+    /// <summary>One daemon, control node and host, with a device for each test.</summary>
+    public sealed class Devices : IAsyncLifetime
+    {
+        private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+
+        private RunningDaemon? daemon;
+
+        public async ValueTask InitializeAsync()
+        {
+            daemon = await RunningDaemon.StartAsync(
+                "--node:name=one", "--node:roles:0=control", "--node:roles:1=host", "--hardware:emulated:accelerators=1",
+                "--hardware:emulated:functionsPerAccelerator=7", "--hardware:emulated:stateSize=256KiB");
+            await daemon.BecomeReadyAsync();
+            await UntilAsync("fab0:01:00.7", device => device.State == "closed");
+        }
+
+        public ValueTask DisposeAsync() => daemon?.DisposeAsync() ?? ValueTask.CompletedTask;
+
+        internal async Task<T> SendAsync<T>(HttpMethod method, string path, object? body = null, string? by = null)
+        {
+            using var request = new HttpRequestMessage(method, $"/api/v1/devices/one/{path}");
+            if (body is not null)
+                request.Content = JsonContent.Create(body, body.GetType(), options: ApiJson.Options);
+            if (by is not null)
+                request.Headers.Add("Fabric-Requester", by);
+            using var response = await daemon!.Api.SendAsync(request, TestContext.Current.CancellationToken);
+            Assert.True(response.StatusCode == HttpStatusCode.OK, await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
+            return (await response.Content.ReadFromJsonAsync<T>(ApiJson.Options, TestContext.Current.CancellationToken))!;
+        }
+
+        /// <summary>Hosts tell of a change a moment after it.</summary>
+        internal async Task<DeviceResource> UntilAsync(string device, Predicate<DeviceResource> holds) =>
+            (await LookAsync(device, found => found is not null && holds(found)))!;
+
+        internal Task UntilGoneAsync(string device) => LookAsync(device, found => found is null);
+
+        private async Task<DeviceResource?> LookAsync(string device, Predicate<DeviceResource?> holds)
+        {
+            using var patience = new CancellationTokenSource(Patience);
+            using var again = new PeriodicTimer(TimeSpan.FromMilliseconds(50));
+            while (true)
+            {
+                var listed = await daemon!.Api.GetFromJsonAsync<ListResource<DeviceResource>>("/api/v1/devices", ApiJson.Options, patience.Token);
+                var found = listed!.Items.FirstOrDefault(one => one.Address == device);
+                if (holds(found))
+                    return found;
+                await again.WaitForNextTickAsync(patience.Token);
+            }
+        }
+    }
+}

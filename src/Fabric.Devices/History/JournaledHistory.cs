@@ -9,8 +9,11 @@ public sealed record HistoryOptions
 {
     public static HistoryOptions Default { get; } = new();
 
-    /// <summary>Who waits for the journal is answered by then, whatever the journal does. Checked ten times in that time.</summary>
+    /// <summary>Who waits for something to be written is answered by then, whatever the journal does. Checked ten times in that time.</summary>
     public TimeSpan Deadline { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Who waits for standings at the start is answered by then: a device in quarantine is worth waiting for.</summary>
+    public TimeSpan ReadDeadline { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>A journal that failed is opened again after this; each time it fails again after twice as long.</summary>
     public TimeSpan RetryAfter { get; init; } = TimeSpan.FromMilliseconds(500);
@@ -352,10 +355,10 @@ public sealed class JournaledHistory : UntypedActor, IWithTimers
     private void OnTick()
     {
         ticks++;
-        if (!read && !overdue && ticks >= TicksToDeadline)
+        if (!read && !overdue && ticks * options.Deadline / TicksToDeadline >= options.ReadDeadline)
         {
             overdue = true;
-            Report($"it could not be read within {options.Deadline.TotalSeconds:0.#} s{(trouble is null ? "" : $" ({trouble})")}");
+            Report($"it could not be read within {options.ReadDeadline.TotalSeconds:0.#} s{(trouble is null ? "" : $" ({trouble})")}");
             logger.Error("Devices are taken into service without their histories: whatever was in quarantine is not, until the journal can be read");
             foreach (var reader in readers)
                 reader.Tell(new StandingsRead(log.Standings));

@@ -1,6 +1,7 @@
 using Akka.Actor;
 using Fabric.Devices.Drivers;
 using Fabric.Devices.History;
+using Fabric.Devices.History.Journal;
 using Fabric.Pci;
 using Fabric.Vfio;
 
@@ -52,6 +53,19 @@ public sealed class HostHistoryTests : DeviceTest
     }
 
     [Fact]
+    public async Task What_is_acknowledged_is_in_the_history_too()
+    {
+        var host = Host();
+        await AskAsync<HostDone>(host, new QuarantineDevice(Device, "it smells", "ops"));
+        var quarantined = journal.Written;
+        await AskAsync<HostDone>(host, new UnquarantineDevice(Device, "ops"));
+        var unquarantined = journal.Written;
+
+        AssertNotedBeforeItsStanding(quarantined, "quarantined");
+        AssertNotedBeforeItsStanding(unquarantined, "unquarantined");
+    }
+
+    [Fact]
     public async Task What_was_spent_of_a_budget_is_spent_in_the_hosts_next_life()
     {
         var host = Host();
@@ -91,8 +105,8 @@ public sealed class HostHistoryTests : DeviceTest
         var events = CreateTestProbe();
         Sys.EventStream.Subscribe(events, typeof(DeviceStatusChanged));
         var next = await NextLifeAsync(host);
-        for (var tick = 0; tick < 10; tick++)
-            Timers.Advance(HistoryOptions.Default.Deadline / 10);
+        for (var second = 0; second < HistoryOptions.Default.ReadDeadline.TotalSeconds; second++)
+            Timers.Advance(TimeSpan.FromSeconds(1));
         await AskAsync<DeviceFound>(next, new FindDevice(Device));
 
         journal.EndHangs();
@@ -126,6 +140,12 @@ public sealed class HostHistoryTests : DeviceTest
         host.Tell(new FunctionAppeared(function));
 
         await AskAsync<DeviceFound>(host, new FindDevice(Device));
+    }
+
+    private static void AssertNotedBeforeItsStanding(object[] written, string kind)
+    {
+        var noted = Array.FindLastIndex(written, happened => happened is EntryNoted { Entry.Kind: var kept } && kept == kind);
+        Assert.InRange(noted, 0, Array.FindLastIndex(written, happened => happened is StandingChanged));
     }
 
     private IActorRef Host() => Sys.ActorOf(HostActor.Props(

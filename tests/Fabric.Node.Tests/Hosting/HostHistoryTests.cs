@@ -6,6 +6,7 @@ using Fabric.Node.Configuration;
 using Fabric.Node.Hosting;
 using Fabric.Pci;
 using Fabric.Vfio;
+using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Fabric.Node.Tests.Hosting;
@@ -66,9 +67,41 @@ public sealed class HostHistoryTests
     public async Task A_file_that_was_let_go_is_the_next_hosts()
     {
         using var folder = new TemporaryFolder();
-        await Start(folder.Path).DisposeAsync();
+        await using (var first = Start(folder.Path))
+            await AskAsync<DeviceList>(first, ListDevices.Instance);
 
-        await Start(folder.Path).DisposeAsync();
+        await using var next = Start(folder.Path);
+        Assert.NotEmpty((await AskAsync<DeviceList>(next, ListDevices.Instance)).Devices);
+    }
+
+    [Fact]
+    public async Task What_happens_while_the_file_cannot_be_written_is_there_afterwards()
+    {
+        using var folder = new TemporaryFolder();
+        await using (var host = Start(folder.Path))
+        {
+            var history = await HistoryOfAsync(host);
+            using var again = new PeriodicTimer(TimeSpan.FromMilliseconds(100));
+            Note(history, 3000);
+            Assert.IsType<StandingKept>(await KeepAsync(history, Sick));
+            // A snapshot has taken the place of the first.
+            while (await ExecuteAsync(folder, "SELECT count(*) FROM journal") is > 2500L)
+                await again.WaitForNextTickAsync(TestContext.Current.CancellationToken);
+            await ExecuteAsync(folder, "ALTER TABLE journal RENAME TO elsewhere");
+            var refused = await AskAsync<DeviceFailed>(host, new QuarantineDevice(Sick, "it burns", "ops"));
+            Assert.Contains("no such table: journal", refused.Error.Sentence, StringComparison.Ordinal);
+            Assert.Contains("no such table: journal", host.HistoryTrouble, StringComparison.Ordinal);
+            await ExecuteAsync(folder, "ALTER TABLE elsewhere RENAME TO journal");
+            while (await KeepAsync(history, Healed) is not StandingKept)
+                await again.WaitForNextTickAsync(TestContext.Current.CancellationToken);
+            Assert.Null(host.HistoryTrouble);
+        }
+
+        await using var next = Start(folder.Path);
+        Assert.Contains("it burns", (await AskAsync<DeviceFailed>(next, new FindDevice(Sick))).Error.Sentence, StringComparison.Ordinal);
+        var entries = await HistoryAsync(next, Sick, HistoryLog.DeviceLimit);
+        Assert.Equal(HistoryLog.DeviceLimit, entries.Length);
+        Assert.Contains(("quarantined", "it burns (by ops)"), entries);
     }
 
     [Fact]
@@ -77,13 +110,11 @@ public sealed class HostHistoryTests
         const int storm = 10_000;
         using var folder = new TemporaryFolder();
         await using var host = Start(folder.Path);
-        await AskAsync<DeviceFound>(host, new FindDevice(Sick));
-        var history = await host.System.ActorSelection("/user/host/history").ResolveOne(Patience, TestContext.Current.CancellationToken);
+        var history = await HistoryOfAsync(host);
         var began = Stopwatch.GetTimestamp();
-        for (var number = 0; number < storm; number++)
-            history.Tell(new NoteHistory(Sick, new DeviceHistoryEntry(DateTimeOffset.UnixEpoch, "error", "a correctable error")), ActorRefs.NoSender);
+        Note(history, storm);
 
-        var kept = history.Ask<object>(new KeepStanding(Sick, DeviceStanding.None), Patience, TestContext.Current.CancellationToken);
+        var kept = KeepAsync(history, Sick);
         var slowest = TimeSpan.Zero;
         do
         {
@@ -167,6 +198,31 @@ public sealed class HostHistoryTests
     private static async Task<T> AskAsync<T>(HostSystem host, object request) =>
         Assert.IsType<T>(await host.Devices.Ask<object>(request, Patience, TestContext.Current.CancellationToken));
 
-    private static async Task<(string Kind, string Message)[]> HistoryAsync(HostSystem host, PciAddress device) =>
-        [.. (await AskAsync<DeviceHistoryRead>(host, new GetDeviceHistory(device, 100))).Entries.Select(entry => (entry.Kind, entry.Message))];
+    /// <summary>The history of a host that is up.</summary>
+    private static async Task<IActorRef> HistoryOfAsync(HostSystem host)
+    {
+        await AskAsync<DeviceFound>(host, new FindDevice(Sick));
+        return await host.System.ActorSelection("/user/host/history").ResolveOne(Patience, TestContext.Current.CancellationToken);
+    }
+
+    private static void Note(IActorRef history, int times)
+    {
+        for (var number = 0; number < times; number++)
+            history.Tell(new NoteHistory(Sick, new DeviceHistoryEntry(DateTimeOffset.UnixEpoch, "error", "a correctable error")), ActorRefs.NoSender);
+    }
+
+    private static Task<object> KeepAsync(IActorRef history, PciAddress device) =>
+        history.Ask<object>(new KeepStanding(device, DeviceStanding.None), Patience, TestContext.Current.CancellationToken);
+
+    private static async Task<object?> ExecuteAsync(TemporaryFolder folder, string sql)
+    {
+        await using var file = new SqliteConnection($"Data Source={Path.Combine(folder.Path, "history.db")};Pooling=False");
+        await file.OpenAsync(TestContext.Current.CancellationToken);
+        await using var command = file.CreateCommand();
+        command.CommandText = sql;
+        return await command.ExecuteScalarAsync(TestContext.Current.CancellationToken);
+    }
+
+    private static async Task<(string Kind, string Message)[]> HistoryAsync(HostSystem host, PciAddress device, int limit = 100) =>
+        [.. (await AskAsync<DeviceHistoryRead>(host, new GetDeviceHistory(device, limit))).Entries.Select(entry => (entry.Kind, entry.Message))];
 }

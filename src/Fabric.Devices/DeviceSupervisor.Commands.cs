@@ -71,6 +71,8 @@ internal sealed partial class DeviceSupervisor
     /// <param name="readable">Whether it works well enough for its holder to be moved away; else its sessions end now.</param>
     private void Quarantine(string why, string by, bool readable)
     {
+        // Before the standing: when that is acknowledged, what happened is written down too.
+        Note("quarantined", $"{why} (by {by})");
         Keep(device.Standing with { QuarantinedFor = why, QuarantinedBy = by });
         if (climbing is { } ladder)
             Context.Stop(ladder);
@@ -79,7 +81,6 @@ internal sealed partial class DeviceSupervisor
         if (!readable)
             core.Tell(new EndSessions(why));
         Publish(Status with { State = DeviceState.Quarantined, Health = DeviceHealth.Unhealthy, Reason = why, WayBack = WayBack, Readable = readable });
-        Note("quarantined", $"{why} (by {by})");
     }
 
     private void FenceFor(string why, bool readable) => front.Tell(new FenceDevice(new VfioError(Errno.EIO, $"{Address} is out of service: {why}. {WayBack}."), OpensOnly: readable));
@@ -105,9 +106,9 @@ internal sealed partial class DeviceSupervisor
     {
         unquarantining = null;
         untilKept.Add(by);
+        Note("unquarantined", $"by {by.By}");
         Keep(device.Standing with { QuarantinedFor = null, QuarantinedBy = null, Restarts = [], Freezes = [] });
         InService("anew, after a reset");
-        Note("unquarantined", $"by {by.By}");
     }
 
     /// <summary>Acknowledged when it is written down.</summary>
@@ -118,7 +119,7 @@ internal sealed partial class DeviceSupervisor
         foreach (var waiter in untilKept)
         {
             waiter.Requester.Tell(message is StandingNotKept failed
-                ? new DeviceFailed(Errno.EIO, $"It is done, but could not be written down and will be forgotten at the next start: {failed.Why}")
+                ? new DeviceFailed(Errno.EIO, $"It is done, but could not be written down, and is forgotten at the next start unless that works by then: {failed.Why}")
                 : HostDone.Instance);
         }
 
@@ -139,9 +140,9 @@ internal sealed partial class DeviceSupervisor
 
         core.Tell(new ChangeResetMethods(command.Methods));
         untilKept.Add(new Waiter(Sender, command.By));
+        Note("reset-methods", $"{(command.Methods.IsEmpty ? "none" : string.Join(", ", command.Methods))}, by {command.By}");
         Keep(device.Standing with { ResetMethods = command.Methods });
         Publish(Status with { ResetMethods = command.Methods });
-        Note("reset-methods", $"{(command.Methods.IsEmpty ? "none" : string.Join(", ", command.Methods))}, by {command.By}");
     }
 
     // ---- Removal (LC-32, LC-33) ------------------------------------------------------------------------------------------------------

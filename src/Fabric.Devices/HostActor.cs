@@ -57,7 +57,10 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
             statuses[status.Address] = status;
     }
 
-    private sealed record Supervised(IPciFunction Function, IActorRef Supervisor);
+    private sealed record Supervised(SupervisedDevice Device, IActorRef Supervisor)
+    {
+        public IPciFunction Function => Device.Function;
+    }
 
     private sealed record ErrorsArrived(PciAddress Source);
 
@@ -92,6 +95,9 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
     {
         switch (message)
         {
+            case StandingsRead read when started:
+                OnStandingsLate(read.Standings);
+                break;
             case StandingsRead read:
                 standings = read.Standings;
                 Start();
@@ -165,6 +171,17 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
         Stash.UnstashAll();
     }
 
+    /// <summary>The journal could not be read at the start, and devices came up without it: those that were in quarantine go back there.</summary>
+    private void OnStandingsLate(ImmutableDictionary<PciAddress, DeviceStanding> read)
+    {
+        standings = read;
+        foreach (var (address, standing) in read)
+        {
+            if (standing is { QuarantinedFor: { } why, QuarantinedBy: var by } && supervised.TryGetValue(address, out var device))
+                device.Supervisor.Tell(new QuarantineDevice(address, why, by ?? "fabric"), ActorRefs.Nobody);
+        }
+    }
+
     /// <summary>Who lists devices at the start waits until they are probed, but not for one that hangs.</summary>
     private void SettleWhenProbed()
     {
@@ -204,7 +221,7 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
             var device = new SupervisedDevice(function, options.Drivers.For(function.Ids), statuses[address], SetOf(function), standing, firstSession);
             var supervisor = Context.ActorOf(DeviceSupervisor.Props(device, context), $"device-{address}");
             Context.Watch(supervisor);
-            supervised[address] = new Supervised(function, supervisor);
+            supervised[address] = new Supervised(device, supervisor);
             probing.Add(address);
         }
     }
@@ -292,6 +309,8 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
         Context.Unwatch(gone.Supervisor);
         Context.Stop(gone.Supervisor);
         statuses.Remove(address);
+        // It is this one's until a person says otherwise, whatever is put into the slot; and its history can be asked for.
+        standings = standings.SetItem(address, gone.Device.Standing);
         if (probing.Remove(address))
             ProbeNext();
         Context.System.EventStream.Publish(new DeviceGone(address, why));

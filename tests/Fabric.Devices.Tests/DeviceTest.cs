@@ -13,7 +13,7 @@ using Microsoft.Extensions.Time.Testing;
 namespace Fabric.Devices.Tests;
 
 /// <summary>Actors whose timers go off when a test says so, and a clock in the hand.</summary>
-public abstract class DeviceTest() : TestKit(Config)
+public abstract class DeviceTest(Config? more = null) : TestKit((more ?? ConfigurationFactory.Empty).WithFallback(Config))
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
 

@@ -95,6 +95,22 @@ public sealed class DaemonProcessTests
         Assert.EndsWith("for several, set journal.connection to a PostgreSQL.", error, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_host_that_cannot_write_its_history_ends_with_2_and_one_line_that_says_what_to_do()
+    {
+        using var folder = new TemporaryFolder();
+        using var first = SqliteJournal.OpenHistory(folder.Path);
+
+        var (code, _, error) = await RunAsync(
+            "--node:name=two", "--node:roles:0=control", "--node:roles:1=host", $"--node:dataDirectory={folder.Path}", "--cluster:port=0",
+            "--dataPlane:port=0", "--api:url=http://127.0.0.1:0");
+
+        Assert.Equal(2, code);
+        Assert.StartsWith("fabricd: The history of this host's devices,", error, StringComparison.Ordinal);
+        Assert.EndsWith("Each host keeps its own: give it a node.dataDirectory that it alone can write.", error, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', error);
+    }
+
     private static Task<(int Code, string Output, string Error)> RunAsync(params string[] arguments) => RunAsync(("FABRIC", ""), arguments);
 
     private static async Task<(int Code, string Output, string Error)> RunAsync((string Name, string Value) variable, params string[] arguments)

@@ -29,6 +29,9 @@ internal sealed class RunningDaemon : IAsyncDisposable
 
     public HttpClient Api { get; private set; } = new();
 
+    /// <summary>Its data.</summary>
+    public string Folder => folder.Path;
+
     public static async Task<RunningDaemon> StartAsync(params string[] settings)
     {
         var folder = new TemporaryFolder();

@@ -1,17 +1,11 @@
-using System.Collections.Immutable;
 using Akka.Actor;
-using Fabric.Pci;
 
 namespace Fabric.Devices.History;
 
-/// <summary>The history of a host that keeps nothing beyond its own life: the last entries of each device.</summary>
+/// <summary>The history of a host that keeps nothing beyond its own life: the last entries of each device, and no standing.</summary>
 public sealed class ForgetfulHistory : UntypedActor
 {
-    /// <summary>Entries of one device.</summary>
-    public const int Length = 256;
-
-    private readonly Dictionary<PciAddress, ImmutableQueue<DeviceHistoryEntry>> entries = [];
-    private readonly Dictionary<PciAddress, int> counts = [];
+    private readonly HistoryLog log = new();
 
     public static Props Props() => Akka.Actor.Props.Create(() => new ForgetfulHistory());
 
@@ -20,33 +14,21 @@ public sealed class ForgetfulHistory : UntypedActor
         switch (message)
         {
             case NoteHistory note:
-                Add(note);
+                log.Note(note.Address, note.Entry);
                 break;
             case KeepStanding keep:
+                log.Keep(keep.Address, keep.Standing);
                 Sender.Tell(new StandingKept(keep.Address, keep.Standing));
                 break;
             case ReadStandings:
-                Sender.Tell(new StandingsRead(ImmutableDictionary<PciAddress, DeviceStanding>.Empty));
+                Sender.Tell(new StandingsRead(log.Standings));
                 break;
             case GetDeviceHistory get:
-                Sender.Tell(new DeviceHistoryRead([.. entries.GetValueOrDefault(get.Address, []).Reverse().Take(get.Limit)]));
+                Sender.Tell(log.Answer(get));
                 break;
             default:
                 Unhandled(message);
                 break;
         }
-    }
-
-    private void Add(NoteHistory note)
-    {
-        var queue = entries.GetValueOrDefault(note.Address, []).Enqueue(note.Entry);
-        var count = counts.GetValueOrDefault(note.Address) + 1;
-        if (count > Length)
-        {
-            queue = queue.Dequeue();
-            count = Length;
-        }
-
-        (entries[note.Address], counts[note.Address]) = (queue, count);
     }
 }

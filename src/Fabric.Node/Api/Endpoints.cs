@@ -18,7 +18,7 @@ internal static partial class Endpoints
     public static void MapFabricApi(this WebApplication app)
     {
         app.MapGet("/health/live", () => Results.Text("live")).WithName("Live");
-        app.MapGet("/health/ready", (FabricPresence presence, FabricSettings settings) => Ready(presence, settings)).WithName("Ready");
+        app.MapGet("/health/ready", (FabricPresence presence, HostOfNode host, FabricSettings settings) => Ready(presence, host, settings)).WithName("Ready");
 
         var api = app.MapGroup("/api/v1");
         api.MapGet("/hosts", (FabricQueries fabric) => fabric.AskFleetAsync(fleet => Json(List(fleet.Hosts.Select(Mapping.ToResource)))))
@@ -60,15 +60,18 @@ internal static partial class Endpoints
 
     // ---- Health ----------------------------------------------------------------------------------------------------------------------
 
-    /// <summary>Ready: a member, with what its roles ask for started, and a control node in sight.</summary>
-    private static IResult Ready(FabricPresence presence, FabricSettings settings)
+    /// <summary>
+    /// Ready: a member, with what its roles ask for started, and a control node in sight. A host that cannot write down what happens to its devices
+    /// is ready, and says that it is degraded: it serves them all the same.
+    /// </summary>
+    private static IResult Ready(FabricPresence presence, HostOfNode host, FabricSettings settings)
     {
         if (presence.Current is not { } membership || !membership.IsUp)
             return Problems.NotJoined($"{settings.Node.Name} has not joined a fabric yet.");
         if (membership.Claims is null)
             return Problems.NotJoined($"{settings.Node.Name} has joined and is starting its part.");
         return membership.Members.Controls.Any(membership.Members.IsReachable)
-            ? Results.Text("ready")
+            ? Results.Text(host.System?.HistoryTrouble is { } why ? $"ready, degraded: histories of devices are not written down: {why}" : "ready")
             : Problems.NotJoined("No control node of the fabric answers; devices go on meanwhile.");
     }
 

@@ -53,31 +53,10 @@ internal static class ClusterHocon
         if (settings.IsControl)
         {
             yield return ClaimJournalSerializer.Hocon;
-            yield return Persistence(sqlite ?? settings.Journal.Connection, sqlite is null ? "PostgreSQL.15" : "SQLite.MS");
+            yield return sqlite is null ? JournalHocon.Postgres(settings.Journal.Connection) : JournalHocon.Sqlite(sqlite);
         }
     }
 
     private static string? JournalKind(FabricSettings settings) =>
         !settings.IsControl ? null : settings.Journal.IsSqlite ? SoleWriter.Sqlite : SoleWriter.Postgres;
-
-    private static string Persistence(string connection, string provider) => $$"""
-        akka.persistence {
-          journal {
-            plugin = "akka.persistence.journal.sql"
-            sql {
-              class = "Akka.Persistence.Sql.Journal.SqlWriteJournal, Akka.Persistence.Sql"
-              connection-string = "{{connection.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}}"
-              provider-name = "{{provider}}"
-            }
-          }
-          snapshot-store {
-            plugin = "akka.persistence.snapshot-store.sql"
-            sql {
-              class = "Akka.Persistence.Sql.Snapshot.SqlSnapshotStore, Akka.Persistence.Sql"
-              connection-string = "{{connection.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}}"
-              provider-name = "{{provider}}"
-            }
-          }
-        }
-        """;
 }

@@ -4,8 +4,11 @@ using Akka.Actor;
 using Akka.Actor.Setup;
 using Akka.Configuration;
 using Akka.Hosting.Logging;
+using Akka.Persistence.Sql;
 using Fabric.Devices;
 using Fabric.Devices.Drivers;
+using Fabric.Devices.History;
+using Fabric.Devices.History.Journal;
 using Fabric.Drivers.Accelerator;
 using Fabric.Hardware.Emulated;
 using Fabric.Hardware.Emulated.Accelerator;
@@ -20,15 +23,22 @@ namespace Fabric.Node.Hosting;
 
 /// <summary>
 /// The devices of this machine and what is claimed of them, in an actor system of their own: local, with no remoting and no cluster. It goes
-/// on while the cluster membership beside it ends and is joined anew, so that no trouble of the control plane stops a device.
+/// on while the cluster membership beside it ends and is joined anew, so that no trouble of the control plane stops a device. Their histories are
+/// in a SQLite file of the host's own.
 /// </summary>
 internal sealed class HostSystem : IAsyncDisposable
 {
     private readonly EmulatedBus bus;
+    private readonly SqliteJournal journal;
+    private readonly HistoryTrouble trouble;
 
-    private HostSystem(EmulatedBus bus, DataPlaneListener listener, ActorSystem system, IActorRef devices, IActorRef attachments)
+    private HostSystem(
+        EmulatedBus bus, SqliteJournal journal, HistoryTrouble trouble, DataPlaneListener listener, ActorSystem system, IActorRef devices,
+        IActorRef attachments)
     {
         this.bus = bus;
+        this.journal = journal;
+        this.trouble = trouble;
         Listener = listener;
         System = system;
         Devices = devices;
@@ -43,12 +53,19 @@ internal sealed class HostSystem : IAsyncDisposable
 
     public IActorRef Attachments { get; }
 
+    /// <summary>Why histories of devices are not written down at the moment; null where they are.</summary>
+    public string? HistoryTrouble => trouble.Why;
+
+    /// <exception cref="SettingsException">See <see cref="SqliteJournal.OpenHistory"/>.</exception>
     public static HostSystem Start(FabricSettings settings, ILoggerFactory loggers, TimeProvider time)
     {
+        var journal = SqliteJournal.OpenHistory(settings.Node.DataDirectory);
+        var trouble = new HistoryTrouble();
         var bus = new EmulatedBus(BusOptions(settings.Hardware.Emulated), time);
         var listener = new DataPlaneListener(
             loggers.CreateLogger("DataPlane"), endPoint: new IPEndPoint(IPAddress.Parse(settings.DataPlane.Address), settings.DataPlane.Port));
-        var system = ActorSystem.Create("host", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(ConfigurationFactory.ParseString(AkkaLogging.Hocon))));
+        var system = ActorSystem.Create(
+            "host", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(Hocon(journal))));
         var devices = system.ActorOf(
             HostActor.Props(new Fabric.Devices.HostOptions(
                 bus,
@@ -58,11 +75,12 @@ internal sealed class HostSystem : IAsyncDisposable
                 time)
             {
                 Devices = DeviceOptionsOf(settings.Devices),
+                History = JournaledHistory.Props(new HistoryOptions { OnTrouble = why => trouble.Why = why }),
             }),
             "host");
         var attachments = system.ActorOf(
             AttachmentsActor.Props(settings.Node.Name, devices, new AcceleratorGuestFactory(time), listener, time), "attachments");
-        return new HostSystem(bus, listener, system, devices, attachments);
+        return new HostSystem(bus, journal, trouble, listener, system, devices, attachments);
     }
 
     /// <summary>What settings say of emulated hardware.</summary>
@@ -95,7 +113,13 @@ internal sealed class HostSystem : IAsyncDisposable
         await System.Terminate();
         await Listener.DisposeAsync();
         bus.Dispose();
+        journal.Dispose();
     }
+
+    private static Config Hocon(SqliteJournal journal) => ConfigurationFactory.ParseString(DeviceJournalSerializer.Hocon)
+        .WithFallback(ConfigurationFactory.ParseString(JournalHocon.Sqlite(journal.ConnectionString)))
+        .WithFallback(ConfigurationFactory.ParseString(AkkaLogging.Hocon))
+        .WithFallback(SqlPersistence.DefaultConfiguration);
 
     /// <summary>The real functions of this machine: shown, and left alone.</summary>
     private static ImmutableArray<DeviceStatus> Inventory(LinuxSettings linux) => !linux.Enabled
@@ -114,4 +138,16 @@ internal sealed class HostSystem : IAsyncDisposable
             function.IommuGroup,
             function.PhysicalFunction,
             [.. function.ResetMethods]))];
+}
+
+/// <summary>Why histories of devices are not written down; set by their actor, read by whoever asks for health.</summary>
+internal sealed class HistoryTrouble
+{
+    private volatile string? why;
+
+    public string? Why
+    {
+        get => why;
+        set => why = value;
+    }
 }

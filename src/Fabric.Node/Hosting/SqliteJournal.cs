@@ -4,8 +4,8 @@ using Microsoft.Data.Sqlite;
 namespace Fabric.Node.Hosting;
 
 /// <summary>
-/// The embedded journal: one SQLite file with one writer. The lock is what keeps a second daemon from the same file; a second control node
-/// with a file of its own is refused when it joins (<see cref="SoleWriter"/>).
+/// An embedded journal: one SQLite file with one writer. The lock is what keeps a second daemon from the same file. Claims have one on a control
+/// node, and a second control node with a file of its own is refused when it joins (<see cref="SoleWriter"/>); each host has one of its devices.
 /// </summary>
 internal sealed class SqliteJournal : IDisposable
 {
@@ -19,19 +19,33 @@ internal sealed class SqliteJournal : IDisposable
 
     public string ConnectionString { get; }
 
+    /// <summary>The journal of claims.</summary>
     /// <exception cref="SettingsException">The file is another daemon's, or cannot be written.</exception>
-    public static SqliteJournal Open(string directory)
+    public static SqliteJournal Open(string directory) => Open(
+        Path.Combine(directory, "journal.db"),
+        "The journal",
+        "One control node writes a SQLite journal; for several, set journal.connection to a PostgreSQL.");
+
+    /// <summary>
+    /// The histories of this host's devices. A host that cannot write them does not start: it would put devices back into service that are in
+    /// quarantine, and nobody looks at the log of a daemon that runs.
+    /// </summary>
+    /// <exception cref="SettingsException">The file is another daemon's, or cannot be written.</exception>
+    public static SqliteJournal OpenHistory(string directory) => Open(
+        Path.Combine(directory, "history.db"),
+        "The history of this host's devices,",
+        "Each host keeps its own: give it a node.dataDirectory that it alone can write.");
+
+    private static SqliteJournal Open(string file, string what, string remedy)
     {
-        var file = Path.Combine(directory, "journal.db");
         FileStream fileLock;
         try
         {
             fileLock = new FileStream(file + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         }
-        catch (IOException held)
+        catch (Exception held) when (held is IOException or UnauthorizedAccessException)
         {
-            throw new SettingsException(
-                $"The journal {file} is in use by another daemon, or cannot be written ({held.Message}). One control node writes a SQLite journal; for several, set journal.connection to a PostgreSQL.", held);
+            throw new SettingsException($"{what} {file} is in use by another daemon, or cannot be written ({held.Message}). {remedy}", held);
         }
 
         var journal = new SqliteJournal(file, fileLock);
@@ -49,7 +63,7 @@ internal sealed class SqliteJournal : IDisposable
         catch (SqliteException broken)
         {
             journal.Dispose();
-            throw new SettingsException($"The journal {file} cannot be opened: {broken.Message} Look at the disk's space and rights, or restore the file.", broken);
+            throw new SettingsException($"{what} {file} cannot be opened: {broken.Message} Look at the disk's space and rights, or restore the file.", broken);
         }
     }
 

@@ -152,7 +152,8 @@ internal static partial class Endpoints
                 request.Device is null ? null : device.ToString(),
                 (request.MemoryMib ?? 16) * 1024L * 1024,
                 request.StepsPerSecond ?? 20_000,
-                Requester(http)),
+                Requester(http),
+                fabric.Deadline),
             Accepted);
     }
 

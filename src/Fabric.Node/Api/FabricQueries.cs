@@ -10,14 +10,18 @@ using Fabric.Node.Hosting;
 namespace Fabric.Node.Api;
 
 /// <summary>The API's way to claims and fleet, from any daemon. Every question has a deadline; what failed is an <see cref="IResult"/>.</summary>
-internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, FabricSettings settings, ApiAddress api, JournalProbe journal)
+internal sealed class FabricQueries(
+    FabricPresence presence, HostOfNode host, FabricSettings settings, ApiAddress api, JournalProbe journal, TimeProvider time)
 {
     /// <summary>Claims look at other hosts before they answer.</summary>
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan ClaimDeadline = TimeSpan.FromSeconds(15);
 
     private static readonly TimeSpan FleetDeadline = TimeSpan.FromSeconds(3);
 
     private static readonly TimeSpan LongDeadline = TimeSpan.FromSeconds(150);
+
+    /// <summary>When a request to a claim that is made now is given up.</summary>
+    public DateTimeOffset Deadline => time.GetUtcNow() + ClaimDeadline;
 
     public async Task<IResult> AskClaimAsync(IClaimMessage message, Func<object, IResult?> map)
     {
@@ -29,7 +33,7 @@ internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, Fa
             return Problems.JournalUnavailable($"Claim {message.ClaimId}: the journal could not be written ({problem}); nothing was changed. Free its disk or bring back its server, and ask again.");
         try
         {
-            var reply = await claims.Ask<object>(message, message is VerifyClaim ? LongDeadline : Deadline);
+            var reply = await claims.Ask<object>(message, message is VerifyClaim ? LongDeadline : ClaimDeadline);
             return reply is ClaimRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected(reply);
         }
         catch (AskTimeoutException)
@@ -66,7 +70,7 @@ internal sealed class FabricQueries(FabricPresence presence, HostOfNode host, Fa
 
     private async Task<FleetDescribed> DescribeSelfAsync(HostSystem self)
     {
-        var devices = await self.Devices.Ask<DeviceList>(ListDevices.Instance, Deadline);
+        var devices = await self.Devices.Ask<DeviceList>(ListDevices.Instance, ClaimDeadline);
         var inventory = new HostInventory(
             settings.Node.Name, await api.WhenListening, ClusterNode.Version, [.. devices.Devices.Select(DeviceEntries.Of)]);
         return new FleetDescribed([new FleetHost(settings.Node.Name, "up", presence.Current?.Address is { } at ? $"{at.Host}:{at.Port}" : "", inventory)], []);

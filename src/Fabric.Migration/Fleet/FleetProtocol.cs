@@ -44,6 +44,12 @@ public sealed record ClaimChanged(ClaimView Claim) : IWireMessage;
 /// <param name="Subject">A claim, migration, host or device id.</param>
 public sealed record FabricEvent(DateTimeOffset Time, string Kind, string Subject, string Node, string Message) : IWireMessage;
 
+/// <summary>Subscribes the sender to events: the remembered ones after <paramref name="AfterId"/> first, then each as it comes.</summary>
+public sealed record FollowEvents(long AfterId) : IWireMessage;
+
+/// <param name="Id">Counted by the control node that tells it, from 1.</param>
+public sealed record NumberedEvent(long Id, FabricEvent Event) : IWireMessage;
+
 /// <summary>Makes an emulated function of a host fail. Answered with <see cref="ErrorInjected"/> or <see cref="InjectionFailed"/>.</summary>
 public sealed record InjectError(string Device, string Severity) : IWireMessage;
 

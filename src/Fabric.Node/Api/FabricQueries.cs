@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Akka.Actor;
+using Akka.Cluster;
 using Fabric.Devices;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
@@ -96,12 +97,13 @@ internal sealed class FabricQueries(
         }
     }
 
-    /// <summary>Events as they come, until the caller goes or the membership ends.</summary>
-    public static async IAsyncEnumerable<NumberedEvent> FollowAsync(Membership membership, long afterId, [EnumeratorCancellation] CancellationToken cancellation)
+    /// <summary>The events that a control node tells, as they come, until the caller goes or the control node does.</summary>
+    public static async IAsyncEnumerable<NumberedEvent> FollowAsync(
+        Membership membership, Member control, long afterId, [EnumeratorCancellation] CancellationToken cancellation)
     {
         var channel = Channel.CreateBounded<NumberedEvent>(new BoundedChannelOptions(1000) { FullMode = BoundedChannelFullMode.DropOldest });
-        var follower = membership.System.ActorOf(Props.Create(() => new Follower(channel.Writer)));
-        membership.System.ActorSelection($"/user/{FleetActor.Name}").Tell(new FollowEvents(follower, afterId), ActorRefs.NoSender);
+        var fleet = membership.Members.At(control, FleetActor.Name);
+        var follower = membership.System.ActorOf(Props.Create(() => new Follower(fleet, afterId, channel.Writer)));
         try
         {
             await foreach (var happened in channel.Reader.ReadAllAsync(cancellation))
@@ -118,12 +120,26 @@ internal sealed class FabricQueries(
     private static IResult Unexpected(object reply) =>
         Problems.Of(StatusCodes.Status500InternalServerError, "Unexpected answer", "internal", $"The claim answered with {reply.GetType().Name}.");
 
-    private sealed class Follower(ChannelWriter<NumberedEvent> events) : UntypedActor
+    private sealed class Follower(ActorSelection fleet, long afterId, ChannelWriter<NumberedEvent> events) : UntypedActor
     {
+        protected override void PreStart() => fleet.Tell(new FollowEvents(afterId), Self);
+
         protected override void OnReceive(object message)
         {
-            if (message is NumberedEvent numbered)
-                events.TryWrite(numbered);
+            switch (message)
+            {
+                case NumberedEvent numbered:
+                    // A control node that dies tells nothing more: the stream ends, and whoever follows asks again.
+                    Context.Watch(Sender);
+                    events.TryWrite(numbered);
+                    break;
+                case Terminated:
+                    Context.Stop(Self);
+                    break;
+                default:
+                    Unhandled(message);
+                    break;
+            }
         }
 
         protected override void PostStop() => events.TryComplete();

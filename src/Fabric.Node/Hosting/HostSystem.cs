@@ -5,8 +5,6 @@ using Akka.Actor.Setup;
 using Akka.Configuration;
 using Akka.Hosting.Logging;
 using Fabric.Devices;
-using Fabric.Devices.Drivers;
-using Fabric.Drivers.Accelerator;
 using Fabric.Hardware.Emulated;
 using Fabric.Hardware.Emulated.Accelerator;
 using Fabric.Hardware.Linux;
@@ -52,7 +50,7 @@ internal sealed class HostSystem : IAsyncDisposable
         var devices = system.ActorOf(
             HostActor.Props(new Fabric.Devices.HostOptions(
                 bus,
-                new DriverCatalog(AcceleratorDriver.Registration),
+                HostDrivers.Without(settings.Hardware.WithoutDrivers),
                 Inventory(settings.Hardware.Linux),
                 function => (function as AcceleratorVirtualFunction)?.StateBytes,
                 time)),

@@ -17,6 +17,8 @@ internal sealed class SqliteJournal : IDisposable
         ConnectionString = new SqliteConnectionStringBuilder { DataSource = file, DefaultTimeout = 5 }.ToString();
     }
 
+    public const string OneWriter = "One control node writes a SQLite journal; for several, set journal.connection to a PostgreSQL.";
+
     public string ConnectionString { get; }
 
     /// <exception cref="SettingsException">The file is another daemon's, or cannot be written.</exception>
@@ -31,7 +33,7 @@ internal sealed class SqliteJournal : IDisposable
         catch (IOException held)
         {
             throw new SettingsException(
-                $"The journal {file} is in use by another daemon, or cannot be written ({held.Message}). One control node writes a SQLite journal; for several, set journal.connection to a PostgreSQL.", held);
+                $"The journal {file} is in use by another daemon, or cannot be written ({held.Message}). {OneWriter}", held);
         }
 
         var journal = new SqliteJournal(file, fileLock);

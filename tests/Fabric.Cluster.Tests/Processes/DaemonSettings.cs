@@ -13,6 +13,13 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
 
     public string Api { get; init; } = "http://127.0.0.1:0";
 
+    /// <summary>Device state of each function.</summary>
+    public string StateSize { get; init; } = "256KiB";
+
+    public int Accelerators { get; init; } = 1;
+
+    public string[] WithoutDrivers { get; init; } = [];
+
     public string ToJson() => JsonSerializer.Serialize(
         new
         {
@@ -22,8 +29,9 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
             DataPlane = new { Address = "127.0.0.1", Port = 0 },
             Hardware = new
             {
-                Emulated = new { Accelerators = 1, FunctionsPerAccelerator = VirtualFunctions, StateSize = "256KiB" },
+                Emulated = new { Accelerators, FunctionsPerAccelerator = VirtualFunctions, StateSize },
                 Linux = new { Enabled = false },
+                WithoutDrivers,
             },
         },
         Format);

@@ -1,5 +1,4 @@
 using Fabric.Cluster.Tests.Processes;
-using Fabric.Node.Api;
 
 namespace Fabric.Cluster.Tests;
 
@@ -30,7 +29,7 @@ public sealed class UnfitTargetTests
         }
 
         var after = await fabric.ClaimAsync("picky");
-        Assert.Equal(
+        Assert.Equal<(int, string)>(
             [
                 (RefusedByPlan, "driverless lacks the driver accelerator: its 4 devices 1b36:fab1 are bound to none; give it that driver, or choose another host."),
                 (RefusedByPlan, "bare has no device of model accelerator-vf, nor of any other that can be claimed; choose a host that has one."),

@@ -298,6 +298,7 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
         migration = start.Migration;
         told = null;
         phase = AttachmentPhase.PreCopy;
+        consumer!.ForgetGaps();
         var self = Self;
         var number = start.Migration;
         source = new SourceRun(device!, consumer!, MigrationId, start, state => self.Tell(new Progressed(number, state)), host.Time);

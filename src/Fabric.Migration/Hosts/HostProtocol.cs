@@ -112,7 +112,7 @@ public enum AttachmentPhase
 }
 
 /// <summary>What a consumer saw in its own memory.</summary>
-/// <param name="LongestGapMs">Longest time without a new step, milliseconds.</param>
+/// <param name="LongestGapMs">Longest time without a new step since its last migration began, milliseconds.</param>
 public sealed record WorkloadCounters(long Steps, long Lost, long Repeated, long Torn, double LongestGapMs) : IWireMessage
 {
     public static WorkloadCounters None { get; } = new(0, 0, 0, 0, 0);

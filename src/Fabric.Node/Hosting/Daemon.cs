@@ -113,6 +113,8 @@ internal static class Daemon
     {
         // Devices first: a host that cannot open its own is of no use to anybody.
         var host = app.Services.GetRequiredService<HostOfNode>();
+        if (settings.IsHost)
+            await RehearseAsync(app.Services);
         await app.StartAsync(cancellation);
         var url = app.Urls.First();
         app.Services.GetRequiredService<ApiAddress>().Listening(url);
@@ -134,6 +136,13 @@ internal static class Daemon
 
         await app.WaitForShutdownAsync(cancellation);
         File.Delete(endpoints);
+    }
+
+    private static async Task RehearseAsync(IServiceProvider services)
+    {
+        var loggers = services.GetRequiredService<ILoggerFactory>();
+        if (await Rehearsal.RunAsync(loggers, services.GetRequiredService<TimeProvider>()) is { } why)
+            loggers.CreateLogger("Rehearsal").LogWarning("The rehearsal of a migration failed, and a first one may stop its workload for longer: {Why}", why);
     }
 
     /// <summary>Whole or not at all: a reader never sees half a document.</summary>

@@ -196,7 +196,10 @@ public sealed partial class ClaimActor
     private string WhyNotYet(ClaimMigration m) => m.Step == MigrationStep.PreCopy && progress is { RoundEnded: true, Rounds: >= 2, BytesPerSecond: > 0 } told
         ? string.Create(
             CultureInfo.InvariantCulture,
-            $": the workload changes its state so fast that a stop would take some {PredictedDowntime(told):0} ms, and the limit of {m.DowntimeLimitMs} ms needs a prediction of {m.DowntimeLimitMs * PlannedShare:0.#} ms; allow a longer stop, or more bandwidth")
+            $": the workload changes its state so fast that a stop would take some {PredictedDowntime(told):0} ms, and the limit of ")
+            + string.Create(
+                CultureInfo.InvariantCulture,
+                $"{m.DowntimeLimitMs} ms needs a prediction of {m.DowntimeLimitMs * PlannedShare:0.#} ms; allow a longer stop, or more bandwidth")
         : "";
 
     private static double PredictedDowntime(PreCopyProgress told) =>

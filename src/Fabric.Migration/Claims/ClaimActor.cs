@@ -212,14 +212,18 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             if (IsTheSame(create) && state.Phase is ClaimPhase.Placing or ClaimPhase.Running)
                 Sender.Tell(new ClaimAccepted(View()));
             else
-                Refuse(RefusalCode.Conflict, $"Claim {ClaimId} exists already, {Word(state.Phase)} on {state.Host}/{state.Device} with model {state.Model}; choose another id.");
+                Refuse(
+                    RefusalCode.Conflict,
+                    $"Claim {ClaimId} exists already, {Word(state.Phase)} on {state.Host}/{state.Device} with model {state.Model}; choose another id.");
             return;
         }
 
         if (Now > create.ValidUntil.ToUnixTimeMilliseconds())
         {
             // It lay somewhere, such as before a journal that was full: who asked has been told that it failed, and must find it so.
-            Refuse(RefusalCode.Timeout, $"Claim {ClaimId} was asked for too long ago, and was not created; ask again, and compare the clocks of the daemons if it happens at once.");
+            Refuse(
+                RefusalCode.Timeout,
+                $"Claim {ClaimId} was asked for too long ago, and was not created; ask again, and compare the daemons' clocks if it happens at once.");
             PassivateIfOver();
             return;
         }

@@ -9,12 +9,14 @@ internal static class DeathNotice
     public const string PutOut = "put out of the fabric";
 
     /// <summary>Tells each milestone as it comes, and ends with the last: nothing of the dead node is taken over before it is put out.</summary>
+    /// <param name="killedAt">What is told of before is of another time: a busy node may be missed for a moment, and found again.</param>
     /// <exception cref="CommandFailure">The events ended first.</exception>
-    public static async Task FollowAsync(IAsyncEnumerable<EventResource> events, string killed, Action<string> reach)
+    public static async Task FollowAsync(
+        IAsyncEnumerable<EventResource> events, string killed, DateTimeOffset killedAt, Action<string> reach)
     {
         await foreach (var happened in events)
         {
-            if (happened.Subject != killed)
+            if (happened.Subject != killed || happened.Time < killedAt)
                 continue;
             switch (happened.Kind)
             {

@@ -110,7 +110,7 @@ internal sealed class FakeFabric(DemoOptions options, ShiftedTime time) : IDemoF
     /// <summary>What a control node tells of those that were killed: noticed, and put out.</summary>
     private string Events() => string.Concat(_dead.SelectMany(
         (name, index) => new[] { "node.unreachable", "node.down" }.Select((kind, step) => new EventResource(
-            (2 * index) + step + 1, Sample.Noon, kind, name, Controls[0], $"{name} died"))).Select(
+            (2 * index) + step + 1, time.GetUtcNow(), kind, name, Controls[0], $"{name} died"))).Select(
         happened => $"event: {happened.Kind}\ndata: {JsonSerializer.Serialize(happened, ApiJson.Options)}\n\n"));
 
     private ClaimResource Claim()

@@ -29,6 +29,7 @@ internal static class KilledControlAct
             await stage.MiddleOfAsync(board, started.Id, cancellation);
             var last = await stage.WorkingAsync(cancellation);
             var clock = new FailoverClock(stage.Time);
+            var killedAt = stage.Time.GetUtcNow();
             var pid = stage.Fabric.Pid(killed);
             await stage.Fabric.KillAsync(killed);
             board.Set($"kill -9 {killed}", 1, "killed", $"process {pid}");
@@ -54,7 +55,7 @@ internal static class KilledControlAct
                 ReachAsync(clock, board, Done, stage.EndOfAsync(board, started.Id, Limit, cancellation)),
                 successor is null
                     ? ReachAsync(clock, board, "cluster joined", stage.Fabric.ReadyAsync(killed, cancellation))
-                    : NoticeAsync(stage, killed, clock, board, cancellation));
+                    : NoticeAsync(stage, killed, killedAt, clock, board, cancellation));
             var ended = (await stage.Api.MigrationAsync(started.Id, cancellation)).Value;
             var running = await stage.RunningAsync(Limit, cancellation);
             return (ended, running, clock.Stop(killed, Done), new Away(last, await answering, device.Answers));
@@ -97,7 +98,7 @@ internal static class KilledControlAct
     }
 
     private static async Task NoticeAsync(
-        Stage stage, string killed, FailoverClock clock, IBoard board, CancellationToken cancellation)
+        Stage stage, string killed, DateTimeOffset killedAt, FailoverClock clock, IBoard board, CancellationToken cancellation)
     {
         using var limited = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         using var deadline = new CancellationTokenSource(Limit, stage.Time);
@@ -105,7 +106,7 @@ internal static class KilledControlAct
         try
         {
             var events = stage.Api.EventsAsync(null, limited.Token).Select(happened => happened.Value);
-            await DeathNotice.FollowAsync(events, killed, milestone => Reach(clock, board, milestone));
+            await DeathNotice.FollowAsync(events, killed, killedAt, milestone => Reach(clock, board, milestone));
         }
         catch (OperationCanceledException late) when (!cancellation.IsCancellationRequested)
         {

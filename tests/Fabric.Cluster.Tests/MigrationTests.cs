@@ -78,25 +78,28 @@ public sealed class MigrationTests(SharedFabric shared)
         var after = await Fabric.ClaimAsync("too-late");
         await Fabric.ReleaseAsync("too-late");
 
-        const string Sentence = "Migration too-late.1 is committed: the claim runs on host-b. Migrate it back instead.";
+        const string Sentence = "Migration too-late.1 is committed: it moved the claim to host-b. Migrate it to host-a instead.";
         Assert.Equal((409, ProblemCode.Conflict, Sentence), (reply.Status, reply.Problem.Code, reply.Problem.Detail));
         Assert.Equal((1, Sentence), (ending.ExitCode, ending.Sentence));
         Assert.Equal(("running", "host-b"), (after.Phase, after.Host));
     }
 
-    [Fact]
-    public async Task The_events_of_a_migration_are_followed_to_its_commit()
+    [Theory]
+    [InlineData("control")]
+    [InlineData("host-b")]
+    public async Task The_events_of_a_migration_are_followed_to_its_commit_at_every_daemon(string at)
     {
-        await using var events = TestFabric.Command(Fabric.Control, "events", "--follow", "-o", "json");
-        await Fabric.ClaimRunningAsync("followed", "host-a");
-        await Fabric.RunAsync("migrate", "followed", "--to", "host-b", "--watch");
+        await using var events = TestFabric.Command(Fabric[at], "events", "--follow", "-o", "json");
+        var followed = $"followed-at-{at}";
+        await Fabric.ClaimRunningAsync(followed, "host-a");
+        await Fabric.RunAsync("migrate", followed, "--to", "host-b", "--watch");
         var committed = await Poll.UntilAsync(
             "migration.committed of the claim to be among the events",
             () => Task.FromResult(events.Out),
             lines => lines.Split('\n', StringSplitOptions.RemoveEmptyEntries)
                 .Select(line => JsonSerializer.Deserialize<EventResource>(line, ApiJson.Options)!)
-                .Any(happened => happened is { Kind: "migration.committed", Subject: "followed" }));
-        await Fabric.ReleaseAsync("followed");
+                .Any(happened => happened is { Kind: "migration.committed" } && happened.Subject == followed));
+        await Fabric.ReleaseAsync(followed);
         Assert.NotEmpty(committed);
     }
 

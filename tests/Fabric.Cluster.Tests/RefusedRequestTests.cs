@@ -57,7 +57,7 @@ public sealed class RefusedRequestTests(SharedFabric shared)
     {
         var ending = await UnchangedAsync(() => Fabric.RunAsync("claim", "create", "other-model", "--host", "host-a", "--model", "nic-vf"));
         Assert.Equal(
-            (RefusedByPlan, "host-a has no device of model nic-vf, or lacks the driver for it; choose a host that has one."),
+            (RefusedByPlan, "host-a has no device of model nic-vf, only of accelerator-vf; choose a host that has one."),
             (ending.ExitCode, ending.Sentence));
     }
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using Fabric.Node.Configuration;
 using Fabric.Node.Hosting;
 
 namespace Fabric.Node.Tests;
@@ -62,7 +63,7 @@ public sealed class DaemonProcessTests
     }
 
     [Theory]
-    [InlineData("--api:url=http://127.0.0.1:{0}", "http://127.0.0.1:{0}")]
+    [InlineData("--api:url=http://127.0.0.1:{0}", "api.url: 127.0.0.1:{0} cannot be listened on")]
     [InlineData("--cluster:port={0}", "cluster.port: 127.0.0.1:{0} cannot be listened on")]
     [InlineData("--dataPlane:port={0}", "dataPlane.port: 127.0.0.1:{0} cannot be listened on")]
     public async Task A_port_that_is_taken_ends_it_with_1_and_one_line_that_names_it(string argument, string named)
@@ -79,7 +80,38 @@ public sealed class DaemonProcessTests
         Assert.Equal(1, code);
         Assert.StartsWith("fabricd: could not start:", error, StringComparison.Ordinal);
         Assert.Contains(string.Format(CultureInfo.InvariantCulture, named, port), error, StringComparison.Ordinal);
+        Assert.EndsWith("another daemon has it, or another program: stop that, or choose another port (0 takes a free one).", error, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', error);
+    }
+
+    [Fact]
+    public async Task A_data_directory_that_cannot_be_made_is_named_with_2()
+    {
+        using var folder = new TemporaryFolder();
+        var file = folder.File("file", "");
+
+        var (code, _, error) = await RunAsync(
+            "--node:name=one", "--node:roles:0=control", $"--node:dataDirectory={file}", "--cluster:port=0", "--api:url=http://127.0.0.1:0");
+
+        Assert.Equal(2, code);
+        Assert.StartsWith($"fabricd: node.dataDirectory '{file}' cannot be made:", error, StringComparison.Ordinal);
+        Assert.EndsWith("name a folder that this daemon may write.", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_second_daemon_in_the_same_folder_ends_with_2_and_leaves_the_first_ones_file_alone()
+    {
+        using var folder = new TemporaryFolder();
+        var endpoints = folder.File("endpoints.json", "of the first");
+        using var first = DataDirectory.Take(new FabricSettings { Node = new NodeSettings { DataDirectory = folder.Path } });
+
+        var (code, _, error) = await RunAsync(
+            "--node:name=two", "--node:roles:0=host", $"--node:dataDirectory={folder.Path}", "--cluster:port=0", "--dataPlane:port=0",
+            "--api:url=http://127.0.0.1:0", "--cluster:seeds:0=127.0.0.1:1");
+
+        Assert.Equal((2, "of the first"), (code, await File.ReadAllTextAsync(endpoints, TestContext.Current.CancellationToken)));
+        Assert.StartsWith($"fabricd: node.dataDirectory '{folder.Path}' is in use by another daemon", error, StringComparison.Ordinal);
+        Assert.EndsWith("each daemon needs a folder of its own.", error, StringComparison.Ordinal);
     }
 
     [Fact]

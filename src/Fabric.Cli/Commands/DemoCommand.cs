@@ -20,7 +20,7 @@ internal static class DemoCommand
             {
                 if (ByteSize.TryParse(result.Tokens[0].Value, out var size))
                     return size;
-                result.AddError($"'{result.Tokens[0].Value}' is no state size: write 64MiB or 1GiB, from 64KiB to 64GiB.");
+                result.AddError($"'{result.Tokens[0].Value}' is no state size: write 64MiB or 1GiB, {ByteSize.Bounds}.");
                 return null;
             },
         };
@@ -65,10 +65,11 @@ internal static class DemoCommand
             "Fabric",
             $"A device in use moves between hosts; hosts and control nodes die. State {options.StateSize}, journal "
             + $"{(options.Journal is null ? "SQLite" : "PostgreSQL")}, downtime limit {options.DowntimeMs} ms.");
-        var report = await PlayAsync(new Stage(fabric, options, screen, time, record), invocation.Cancellation);
+        var (report, exitCode) = await PlayAsync(new Stage(fabric, options, screen, time, record), invocation.Cancellation);
 
         fabric.Left = options.Keep && record.IsComplete;
-        fabric.KeepsLogs = !report.Ok;
+        // Of what was wrongly asked for everything has been said.
+        fabric.KeepsLogs = exitCode == ExitCode.Failed;
         if (fabric.Left)
             report = report with { Daemons = fabric.Running };
         ReportView.Show(screen, report);
@@ -81,19 +82,20 @@ internal static class DemoCommand
         // A log ends with the verdict; a person is told what the prompt still waits for.
         if (!fabric.Left && screen.IsLive)
             screen.Line("Stopping the daemons.", Tone.Quiet);
-        return report.Ok ? ExitCode.Ok : ExitCode.Failed;
+        return exitCode;
     }
 
-    private static async Task<DemoReport> PlayAsync(Stage stage, CancellationToken cancellation)
+    private static async Task<(DemoReport Report, int ExitCode)> PlayAsync(Stage stage, CancellationToken cancellation)
     {
         try
         {
             await DemoScript.PlayAsync(stage, cancellation);
-            return stage.Record.Report();
+            var report = stage.Record.Report();
+            return (report, report.Ok ? ExitCode.Ok : ExitCode.Failed);
         }
         catch (CommandFailure failure)
         {
-            return stage.Record.Report(failure.Message);
+            return (stage.Record.Report(failure.Message), failure.ExitCode == ExitCode.Usage ? ExitCode.Usage : ExitCode.Failed);
         }
         catch (OperationCanceledException)
         {

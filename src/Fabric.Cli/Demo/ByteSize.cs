@@ -6,11 +6,15 @@ namespace Fabric.Cli.Demo;
 /// <summary>A size as people write it: <c>64MiB</c>, <c>1GiB</c>.</summary>
 internal sealed partial record ByteSize(long Bytes)
 {
-    private const long Largest = 64L << 30;
+    /// <summary>What the daemon takes as device state: whole granules, up to this.</summary>
+    public const string Bounds = "a multiple of 256KiB, at most 32GiB";
+
+    private const long Largest = 32L << 30;
+    private const long Granule = 256 << 10;
 
     public double Mebibytes => Bytes / (double)(1 << 20);
 
-    /// <summary>Whole units of KiB, MiB or GiB, from 64 KiB to 64 GiB.</summary>
+    /// <summary>Whole units of KiB, MiB or GiB, within <see cref="Bounds"/>.</summary>
     public static bool TryParse(string text, out ByteSize size)
     {
         size = new ByteSize(0);
@@ -18,7 +22,7 @@ internal sealed partial record ByteSize(long Bytes)
         if (!match.Success || !long.TryParse(match.Groups["count"].ValueSpan, CultureInfo.InvariantCulture, out var count))
             return false;
         var shift = char.ToUpperInvariant(match.Groups["unit"].Value[0]) switch { 'K' => 10, 'M' => 20, _ => 30 };
-        if (count > Largest >> shift || count << shift < 64 << 10)
+        if (count > Largest >> shift || count == 0 || (count << shift) % Granule != 0)
             return false;
         size = new ByteSize(count << shift);
         return true;

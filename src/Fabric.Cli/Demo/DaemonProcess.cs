@@ -70,10 +70,14 @@ internal sealed class DaemonProcess : IDisposable
     /// <exception cref="CommandFailure">The daemon has ended; with the last lines of its log.</exception>
     public void ThrowIfExited()
     {
-        if (_process.HasExited)
-            throw new CommandFailure(
-                $"{_launch.Name} (process {Pid}) ended by itself with exit code {_process.ExitCode}. Its log, {_launch.Log}, ends:\n"
-                + LogTail.Of(_launch.Log, 10));
+        if (!_process.HasExited)
+            return;
+        // The settings are ours, but for what was given to the demo: what is wrong with that is all there is to say.
+        if (_process.ExitCode == Cli.ExitCode.Usage)
+            throw new CommandFailure($"{_launch.Name} was refused by {LogTail.Of(_launch.Log, 1).Trim()}", Cli.ExitCode.Usage);
+        throw new CommandFailure(
+            $"{_launch.Name} (process {Pid}) ended by itself with exit code {_process.ExitCode}. Its log, {_launch.Log}, ends:\n"
+            + LogTail.Of(_launch.Log, 10));
     }
 
     /// <summary>SIGKILL: the process is gone when the task ends.</summary>

@@ -168,7 +168,7 @@ internal static class ResourceViews
         foreach (var migration in migrations)
             sheet.Add(
                 migration.Id, migration.From, migration.To, Outcome(migration), Units.Time(migration.TotalMs),
-                migration.DowntimeMs is { } downtime ? Units.Time(downtime) : null, Units.Bytes(migration.Bytes),
+                migration.DowntimeMs is { } downtime ? Downtime(downtime) : null, Units.Bytes(migration.Bytes),
                 Units.Rate(migration.MibPerS), Number(migration.Rounds), migration.Verified ? "yes" : "no", migration.Checksum);
         screen.Table(sheet);
     }
@@ -187,7 +187,7 @@ internal static class ResourceViews
             ("requested by", migration.RequestedBy),
             ("total", Units.Time(migration.TotalMs)),
             ("downtime", migration.DowntimeMs is { } downtime
-                ? $"{Units.Time(downtime)} (limit {Units.Time(migration.DowntimeLimitMs)})"
+                ? $"{Downtime(downtime)} (limit {Units.Time(migration.DowntimeLimitMs)})"
                 : null),
             ("carried", $"{Units.Bytes(migration.Bytes)} in {Units.Rounds(migration.Rounds)}, {Units.Rate(migration.MibPerS)}"),
             ("remaining", migration.Outcome is null ? Units.Bytes(migration.RemainingBytes) : null),
@@ -210,6 +210,9 @@ internal static class ResourceViews
 
     public static void Show(Screen screen, EventResource happened) => screen.Line(
         $"{Units.Moment(happened.Time)}  {happened.Node}  {happened.Kind}  {happened.Subject}  {happened.Message}");
+
+    /// <summary>0 is a migration that never stopped the workload.</summary>
+    private static string Downtime(double ms) => ms > 0 ? Units.Time(ms) : "none";
 
     public static Cell Outcome(MigrationResource migration) => migration.Outcome switch
     {

@@ -149,6 +149,15 @@ public sealed class MttyDriver : VariantDriver
         Record(new MigrationStateChanged(device.Migration.State));
     }
 
+    /// <summary>Whatever was under way is over: RUNNING, and no stream (MG-34).</summary>
+    protected override void OnFunctionReset(VfioResult outcome)
+    {
+        if (!outcome.IsOk || device is null)
+            return;
+        device.Migration.Reset();
+        Record(new MigrationStateChanged(device.Migration.State));
+    }
+
     protected override void OnSessionClosed(SessionId session)
     {
         if (session == held.Id)

@@ -36,8 +36,6 @@ public sealed partial class ClaimActor
     private TargetLoaded? loaded;
     private long stopSentAt;
     private long commitSince;
-    private long reserveMs;
-    private long preCopySince;
 
     // ---- Starting and cancelling -----------------------------------------------------------------------------------------------------
 
@@ -91,7 +89,7 @@ public sealed partial class ClaimActor
                 break;
             default:
                 Refuse(RefusalCode.Conflict, migration.Outcome is null or "committed"
-                    ? $"Migration {ClaimId}.{migration.Number} is committed: the claim runs on {migration.ToHost}. Migrate it back instead."
+                    ? $"Migration {ClaimId}.{migration.Number} is committed: it moved the claim to {migration.ToHost}. Migrate it to {migration.FromHost} instead."
                     : $"Migration {ClaimId}.{migration.Number} has ended: {migration.Outcome}.");
                 break;
         }
@@ -108,7 +106,7 @@ public sealed partial class ClaimActor
                 (progress, stopped, loaded, stopSentAt, commitSince) = (null, null, null, 0, 0);
                 break;
             case MigrationStep.PreCopy:
-                preCopySince = progressAt = stepSince;
+                progressAt = stepSince;
                 break;
             case MigrationStep.StopCopy:
                 if (!stepRecovered)
@@ -183,7 +181,7 @@ public sealed partial class ClaimActor
             return;
         var inStep = time.GetElapsedTime(stepSince);
         if (Now - m.StartedAt > m.TimeoutMs)
-            RollBack($"it did not end within {m.TimeoutMs / 1000} s");
+            RollBack($"it did not end within {m.TimeoutMs / 1000} s{WhyNotYet(m)}");
         else if (m.Step == MigrationStep.Reserve && inStep > ReserveDeadline)
             RollBack($"{m.ToHost} did not open {m.ToDevice} within {ReserveDeadline.TotalSeconds} s");
         else if (m.Step == MigrationStep.PreCopy && time.GetElapsedTime(progressAt) > ProgressDeadline + RoundAtLimit(m))
@@ -193,6 +191,19 @@ public sealed partial class ClaimActor
         else if (m.Step == MigrationStep.StopCopy && commitSince == 0 && inStep >= StopLimit(m))
             RollBack($"the stop took longer than its limit of {m.DowntimeLimitMs} ms");
     }
+
+    /// <summary>Why a pre-copy went on and on.</summary>
+    private string WhyNotYet(ClaimMigration m) => m.Step == MigrationStep.PreCopy && progress is { RoundEnded: true, Rounds: >= 2, BytesPerSecond: > 0 } told
+        ? string.Create(
+            CultureInfo.InvariantCulture,
+            $": the workload changes its state so fast that a stop would take some {PredictedDowntime(told):0} ms, and the limit of ")
+            + string.Create(
+                CultureInfo.InvariantCulture,
+                $"{m.DowntimeLimitMs} ms needs a prediction of {m.DowntimeLimitMs * PlannedShare:0.#} ms; allow a longer stop, or more bandwidth")
+        : "";
+
+    private static double PredictedDowntime(PreCopyProgress told) =>
+        SwitchoverCost.TotalMilliseconds + (told.RemainingBytes * 1000.0 / told.BytesPerSecond);
 
     /// <summary>A first round carries everything, and under a bandwidth limit nothing is heard before its end.</summary>
     private TimeSpan RoundAtLimit(ClaimMigration m) =>
@@ -248,7 +259,6 @@ public sealed partial class ClaimActor
         switch (report, m.Step)
         {
             case (TargetPrepared prepared, MigrationStep.Reserve) when prepared.Migration == m.Number:
-                reserveMs = (long)time.GetElapsedTime(stepSince).TotalMilliseconds;
                 Record(
                     new TargetReserved { Endpoint = prepared.Endpoint, Token = ByteString.CopyFrom(prepared.Token), At = Now },
                     "migration.reserved",
@@ -272,8 +282,10 @@ public sealed partial class ClaimActor
                 EndRelease(m, $"{m.FromHost}/{m.FromDevice} is free");
                 break;
             case (SourceRunning running, MigrationStep.Rollback) when running.Migration == m.Number:
+                var undone = new MigrationRolledBack { DowntimeMs = Downtime(m), Bytes = progress?.Bytes ?? 0, Rounds = progress?.Rounds ?? 0, At = Now };
+                undone.Phases.AddRange(PhasesOfRollback(m));
                 Record(
-                    new MigrationRolledBack { DowntimeMs = Downtime(m), Bytes = progress?.Bytes ?? 0, Rounds = progress?.Rounds ?? 0, At = Now },
+                    undone,
                     "migration.rolled-back",
                     $"runs on {m.FromHost}/{m.FromDevice} as before: {m.Reason}");
                 break;
@@ -288,7 +300,12 @@ public sealed partial class ClaimActor
         switch (m.Step)
         {
             case MigrationStep.Reserve or MigrationStep.PreCopy or MigrationStep.StopCopy:
-                RollBack($"{failed.Host}: {failed.Reason}");
+                RollBack(failed.Command switch
+                {
+                    nameof(StartPreCopy) => $"{failed.Host} could not send to {m.ToHost}: {failed.Reason}",
+                    nameof(PrepareTarget) => $"{failed.Host} could not receive from {m.FromHost}: {failed.Reason}",
+                    _ => $"{failed.Host}: {failed.Reason}",
+                });
                 break;
             case MigrationStep.Run when failed.Host == m.ToHost && failed.Command == nameof(RunTarget):
                 Fail($"After the commit {m.ToHost} could not run the claim: {failed.Reason}");
@@ -309,7 +326,7 @@ public sealed partial class ClaimActor
         Publish();
         if (!told.RoundEnded || told.Rounds < 2 || told.BytesPerSecond <= 0)
             return;
-        var predicted = SwitchoverCost.TotalMilliseconds + (told.RemainingBytes * 1000.0 / told.BytesPerSecond);
+        var predicted = PredictedDowntime(told);
         if (predicted > m.DowntimeLimitMs * PlannedShare)
             return;
         Record(
@@ -338,12 +355,9 @@ public sealed partial class ClaimActor
 
         commitSince = time.GetTimestamp();
         var committed = new MigrationCommitted { Bytes = loaded.Bytes, Checksum = loaded.Checksum, At = Now };
-        if (!stepRecovered)
-        {
-            committed.Phases.Add(PhaseOf("reserve", reserveMs, downtime: false));
-            committed.Phases.Add(PhaseOf("pre-copy", time.GetElapsedTime(preCopySince, stopSentAt).TotalMilliseconds, downtime: false));
-        }
-
+        // By the journal's clock: whoever began the migration may have died meanwhile.
+        committed.Phases.Add(PhaseOf("reserve", m.ReservedAt - m.StartedAt, downtime: false));
+        committed.Phases.Add(PhaseOf("pre-copy", m.StoppedAt - m.ReservedAt, downtime: false));
         committed.Phases.Add(PhaseOf("drain", stopped.DrainMs, downtime: false));
         committed.Phases.Add(PhaseOf("quiesce", stopped.QuiesceMs));
         committed.Phases.Add(PhaseOf("final copy", Math.Max(0, stopped.CopyMs - loaded.LoadMs)));
@@ -392,6 +406,17 @@ public sealed partial class ClaimActor
         if (planning is not null)
             RefusePlan(reason);
         Record(new ClaimFailed { Reason = reason, At = Now }, "claim.failed", reason);
+    }
+
+    /// <summary>What there was of a migration that was given up, each from its event to the next. It stood from the stop to its end.</summary>
+    private IEnumerable<Phase> PhasesOfRollback(ClaimMigration m)
+    {
+        yield return PhaseOf("reserve", (m.ReservedAt == 0 ? m.RollbackAt : m.ReservedAt) - m.StartedAt, downtime: false);
+        if (m.ReservedAt != 0)
+            yield return PhaseOf("pre-copy", (m.StoppedAt == 0 ? m.RollbackAt : m.StoppedAt) - m.ReservedAt, downtime: false);
+        if (m.StoppedAt != 0)
+            yield return PhaseOf("stop", m.RollbackAt - m.StoppedAt);
+        yield return PhaseOf("rollback", Now - m.RollbackAt, downtime: m.StoppedAt != 0);
     }
 
     private static Phase PhaseOf(string name, double ms, bool downtime = true) => new() { Name = name, Ms = ms, Downtime = downtime };

@@ -57,6 +57,11 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
 
     private sealed record PlanOverdue(string Host);
 
+    private sealed record PlanAgain
+    {
+        public static PlanAgain Instance { get; } = new();
+    }
+
     private sealed record Tick
     {
         public static Tick Instance { get; } = new();
@@ -131,6 +136,10 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
                 break;
             case PlanOverdue:
                 break;
+            case PlanAgain:
+                if (planning is not null)
+                    SendPlan();
+                break;
             case IHostReport report:
                 OnReport(report);
                 break;
@@ -200,10 +209,22 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
         if (state.Phase != ClaimPhase.None)
         {
             // The same request again is the same claim.
-            if (state.Model == create.Model && state.Phase is ClaimPhase.Placing or ClaimPhase.Running)
+            if (IsTheSame(create) && state.Phase is ClaimPhase.Placing or ClaimPhase.Running)
                 Sender.Tell(new ClaimAccepted(View()));
             else
-                Refuse(RefusalCode.Conflict, $"Claim {ClaimId} exists already, in phase {Word(state.Phase)}; choose another id.");
+                Refuse(
+                    RefusalCode.Conflict,
+                    $"Claim {ClaimId} exists already, {Word(state.Phase)} on {state.Host}/{state.Device} with model {state.Model}; choose another id.");
+            return;
+        }
+
+        if (Now > create.ValidUntil.ToUnixTimeMilliseconds())
+        {
+            // It lay somewhere, such as before a journal that was full: who asked has been told that it failed, and must find it so.
+            Refuse(
+                RefusalCode.Timeout,
+                $"Claim {ClaimId} was asked for too long ago, and was not created; ask again, and compare the daemons' clocks if it happens at once.");
+            PassivateIfOver();
             return;
         }
 
@@ -218,6 +239,10 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             : Enumerable.Repeat(create.Host, 1);
         Plan(new Planning(create, Sender, new Queue<string>(hosts), []));
     }
+
+    private bool IsTheSame(CreateClaim create) =>
+        (create.Model, create.Host ?? state.Host, create.Device ?? state.Device, create.MemoryBytes, create.StepsPerSecond)
+        == (state.Model, state.Host, state.Device, state.MemoryBytes, state.StepsPerSecond);
 
     private void Release(ReleaseClaim release)
     {
@@ -253,21 +278,20 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
         {
             PlanNext();
         }
-        else if (Waiting() is { } reason)
+        else if (Away(state.Host) is { } reason)
         {
             RefusePlan($"{reason}.");
         }
         else
         {
             // The source is looked at first: it must be there now, and what the target must fit is known from it alone.
-            Timers.StartSingleTimer(nameof(PlanOverdue), new PlanOverdue(planning.Asked), PlanDeadline);
-            Send(state.Host, new ReportAttachment(ClaimId, state.Generation));
+            AskPlanned();
         }
     }
 
     private void PlanNext()
     {
-        Timers.Cancel(nameof(PlanOverdue));
+        StopAsking();
         if (!planning!.Hosts.TryDequeue(out var name))
         {
             RefusePlan(planning.Reasons.Count > 0 ? string.Join(" ", planning.Reasons) : "No host of the fabric is up; start one, and look at its daemon's log if it is.");
@@ -289,12 +313,27 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             return;
         }
 
-        Timers.StartSingleTimer(nameof(PlanOverdue), new PlanOverdue(name), PlanDeadline);
-        members.GatewayOf(host).Tell(planning.Command switch
-        {
-            CreateClaim create => new PlanTarget(ClaimId, 0, create.Model, create.Device, StateBytes: 0, Driver: null),
-            _ => new PlanTarget(ClaimId, state.Generation, state.Model, Device: null, status!.StateBytes, status.Driver),
-        });
+        AskPlanned();
+    }
+
+    /// <summary>Asks the host that is next, and again: one that has just joined is a member a moment before it hears.</summary>
+    private void AskPlanned()
+    {
+        Timers.StartSingleTimer(nameof(PlanOverdue), new PlanOverdue(planning!.Asked), PlanDeadline);
+        Timers.StartPeriodicTimer(nameof(PlanAgain), PlanAgain.Instance, ResendInterval);
+        SendPlan();
+    }
+
+    private void SendPlan()
+    {
+        if (planning!.Asked.Length == 0)
+            Send(state.Host, new ReportAttachment(ClaimId, state.Generation));
+        else if (members.Host(planning.Asked) is { } host)
+            members.GatewayOf(host).Tell(planning.Command switch
+            {
+                CreateClaim create => new PlanTarget(ClaimId, 0, create.Model, create.Device, StateBytes: 0, Driver: null, Ids: null),
+                _ => new PlanTarget(ClaimId, state.Generation, state.Model, Device: null, status!.StateBytes, status.Driver, status.Ids),
+            });
     }
 
     private void OnPlanned(TargetPlanned planned)
@@ -376,8 +415,14 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
 
     private void EndPlanning()
     {
-        Timers.Cancel(nameof(PlanOverdue));
+        StopAsking();
         planning = null;
+    }
+
+    private void StopAsking()
+    {
+        Timers.Cancel(nameof(PlanOverdue));
+        Timers.Cancel(nameof(PlanAgain));
     }
 
     // ---- Verifying -------------------------------------------------------------------------------------------------------------------
@@ -443,11 +488,15 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
         if (state.Phase is not (ClaimPhase.Placing or ClaimPhase.Running or ClaimPhase.Migrating))
             return null;
         var needed = state.Migration is { Step: MigrationStep.Rollback } m ? m.FromHost : state.Host;
-        if (members.Host(needed) is not { } host || !members.IsReachable(host))
-            return $"{needed} was lost or does not answer: the claim waits for it and is not started anywhere else; bring that host back";
-        var overdue = state.Phase == ClaimPhase.Running && status is null && time.GetElapsedTime(stepSince) > StatusDeadline;
+        if (Away(needed) is { } reason)
+            return reason;
+        var overdue = state.Phase == ClaimPhase.Running && time.GetElapsedTime(Math.Max(heardAt, stepSince)) > StatusDeadline;
         return overdue ? $"{needed} has not told yet what became of the claim's device" : null;
     }
+
+    private string? Away(string needed) => members.Host(needed) is { } host && members.IsReachable(host)
+        ? null
+        : $"{needed} was lost or does not answer: the claim waits for it and is not started anywhere else; bring that host back";
 
     private ClaimView View() => new(
         ClaimId,
@@ -480,7 +529,7 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             migration.Reason,
             DateTimeOffset.FromUnixTimeMilliseconds(migration.StartedAt),
             total,
-            migration.Step is MigrationStep.Done or MigrationStep.Release ? migration.DowntimeMs : null,
+            migration.Step is MigrationStep.Done or MigrationStep.Release && migration.Outcome != "failed" ? migration.DowntimeMs : null,
             migration.DowntimeLimitMs,
             bytes,
             heard?.RemainingBytes ?? 0,

@@ -14,8 +14,10 @@ public interface IClaimMessage : IWireMessage
 /// <param name="Host">Where; null leaves it to the fabric.</param>
 /// <param name="Device">Which function of that host; null leaves it to the host.</param>
 /// <param name="MemoryBytes">Memory of the consumer.</param>
+/// <param name="ValidUntil">When the requester stops waiting: what is not created by then is not created later.</param>
 public sealed record CreateClaim(
-    string ClaimId, string Model, string? Host, string? Device, long MemoryBytes, int StepsPerSecond, string RequestedBy) : IClaimMessage;
+    string ClaimId, string Model, string? Host, string? Device, long MemoryBytes, int StepsPerSecond, string RequestedBy,
+    DateTimeOffset ValidUntil) : IClaimMessage;
 
 public sealed record ReleaseClaim(string ClaimId, string RequestedBy) : IClaimMessage;
 

@@ -14,7 +14,9 @@ public static class ClaimSharding
 
     /// <summary>
     /// Coordinator state in distributed data (a corrupt persistent one cannot start), remembered entities in the journal (the durable kind
-    /// needs a native library whose served version does not match).
+    /// needs a native library whose served version does not match). The coordinator's state is written to a majority and read from one, and to no
+    /// more: the defaults ask all of three nodes, and one that is a member a moment before its replicator listens would hold up every new claim for
+    /// the whole of the timeout, which is shorter than a requester waits.
     /// </summary>
     public const string Hocon = """
         akka.cluster.sharding {
@@ -23,7 +25,10 @@ public static class ClaimSharding
           state-store-mode = ddata
           remember-entities-store = eventsourced
           passivate-idle-entity-after = off
-          updating-state-timeout = 20s
+          updating-state-timeout = 8s
+          coordinator-state.write-majority-plus = 0
+          coordinator-state.read-majority-plus = 0
+          distributed-data.majority-min-cap = 1
           waiting-for-state-timeout = 5s
           entity-restart-backoff = 2s
           shard-failure-backoff = 2s

@@ -26,8 +26,14 @@ public sealed record ClaimMigration(
 
     public long EndedAt { get; init; }
 
+    /// <summary>When the target was open to receive, by the journal's clock; 0 before.</summary>
+    public long ReservedAt { get; init; }
+
     /// <summary>When the source was told to stop, by the journal's clock; 0 before.</summary>
     public long StoppedAt { get; init; }
+
+    /// <summary>When it was given up, by the journal's clock; 0 before.</summary>
+    public long RollbackAt { get; init; }
 
     public double DowntimeMs { get; init; }
 
@@ -112,7 +118,7 @@ public sealed record ClaimState
             Migrations = Keep(Migrations.Add(new ClaimMigration(
                 e.Number, e.FromHost, e.FromDevice, e.ToHost, e.ToDevice, e.DowntimeLimitMs, e.TimeoutMs, e.BandwidthLimit, e.RequestedBy, e.At))),
         },
-        TargetReserved e => Change(m => m with { Step = MigrationStep.PreCopy, Endpoint = e.Endpoint, Token = e.Token }),
+        TargetReserved e => Change(m => m with { Step = MigrationStep.PreCopy, Endpoint = e.Endpoint, Token = e.Token, ReservedAt = e.At }),
         SwitchoverStarted e => Change(m => m with { Step = MigrationStep.StopCopy, StoppedAt = e.At, Rounds = e.Rounds, Bytes = e.Bytes }),
         // The commit: from here on the target is where the claim runs (L1).
         MigrationCommitted e => Change(m => m with
@@ -126,9 +132,22 @@ public sealed record ClaimState
         { Host = Migrations[^1].ToHost, Device = Migrations[^1].ToDevice },
         TargetStarted e => Change(m => m with { Step = MigrationStep.Release, DowntimeMs = e.DowntimeMs, Phases = [.. m.Phases, .. e.Phases] }),
         SourceReleased e => Change(m => m with { Step = MigrationStep.Done, Outcome = "committed", EndedAt = e.At }) with { Phase = ClaimPhase.Running },
-        RollbackStarted e => Change(m => m with { Step = MigrationStep.Rollback, Reason = e.Reason, Outcome = e.Cancelled ? "cancelled" : "rolled-back" }),
-        MigrationRolledBack e => Change(m => m with { Step = MigrationStep.Done, DowntimeMs = e.DowntimeMs, Bytes = e.Bytes, Rounds = e.Rounds, EndedAt = e.At })
-            with
+        RollbackStarted e => Change(m => m with
+        {
+            Step = MigrationStep.Rollback,
+            Reason = e.Reason,
+            Outcome = e.Cancelled ? "cancelled" : "rolled-back",
+            RollbackAt = e.At,
+        }),
+        MigrationRolledBack e => Change(m => m with
+        {
+            Step = MigrationStep.Done,
+            DowntimeMs = e.DowntimeMs,
+            Bytes = e.Bytes,
+            Rounds = e.Rounds,
+            Phases = [.. m.Phases, .. e.Phases],
+            EndedAt = e.At,
+        }) with
         { Phase = ClaimPhase.Running },
         _ => throw new InvalidOperationException($"A claim has no event {happened.Descriptor.Name}."),
     };
@@ -194,6 +213,8 @@ public sealed record ClaimState
             StartedAt = migration.StartedAt,
             EndedAt = migration.EndedAt,
             StoppedAt = migration.StoppedAt,
+            ReservedAt = migration.ReservedAt,
+            RollbackAt = migration.RollbackAt,
             DowntimeMs = migration.DowntimeMs,
             DowntimeLimitMs = migration.DowntimeLimitMs,
             TimeoutMs = migration.TimeoutMs,
@@ -219,6 +240,8 @@ public sealed record ClaimState
         Reason = NullIfEmpty(record.Reason),
         EndedAt = record.EndedAt,
         StoppedAt = record.StoppedAt,
+        ReservedAt = record.ReservedAt,
+        RollbackAt = record.RollbackAt,
         DowntimeMs = record.DowntimeMs,
         Bytes = record.Bytes,
         Rounds = record.Rounds,

@@ -5,11 +5,6 @@ using Fabric.Migration.Claims;
 
 namespace Fabric.Migration.Fleet;
 
-/// <summary>Subscribes the sender to events: the remembered ones after <paramref name="AfterId"/> first, then each as it comes.</summary>
-public sealed record FollowEvents(IActorRef Subscriber, long AfterId) : INoSerializationVerificationNeeded;
-
-public sealed record NumberedEvent(long Id, FabricEvent Event) : INoSerializationVerificationNeeded;
-
 /// <summary>
 /// One per control node, <c>/user/fleet</c>: what the node knows of hosts, devices and claims from what they tell, and the recent events. It
 /// holds nothing that is not told again: a node that has just started is complete within seconds.
@@ -100,9 +95,9 @@ public sealed class FleetActor : UntypedActor
     private void Follow(FollowEvents follow)
     {
         foreach (var remembered in events.Where(numbered => numbered.Id > follow.AfterId))
-            follow.Subscriber.Tell(remembered);
-        Context.Watch(follow.Subscriber);
-        followers.Add(follow.Subscriber);
+            Sender.Tell(remembered);
+        Context.Watch(Sender);
+        followers.Add(Sender);
     }
 
     private FleetDescribed Describe()

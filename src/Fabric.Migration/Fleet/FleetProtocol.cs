@@ -46,3 +46,9 @@ public sealed record ClaimChanged(ClaimView Claim) : IWireMessage;
 /// <param name="Kind">Such as <c>migration.committed</c>.</param>
 /// <param name="Subject">A claim, migration, host or device id.</param>
 public sealed record FabricEvent(DateTimeOffset Time, string Kind, string Subject, string Node, string Message) : IWireMessage;
+
+/// <summary>Subscribes the sender to events: the remembered ones after <paramref name="AfterId"/> first, then each as it comes.</summary>
+public sealed record FollowEvents(long AfterId) : IWireMessage;
+
+/// <param name="Id">Counted by the control node that tells it, from 1.</param>
+public sealed record NumberedEvent(long Id, FabricEvent Event) : IWireMessage;

@@ -30,6 +30,7 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
     private long generation;
     private string deviceAddress = "";
     private string? driver;
+    private string? ids;
     private long stateBytes;
     private AttachmentPhase phase = AttachmentPhase.Opening;
     private DeviceClient? device;
@@ -69,7 +70,7 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
         {
             case ReportStatus or ReportAttachment:
                 Tell(new AttachmentStatus(
-                    claimId, host.Host, generation, deviceAddress, driver, stateBytes, phase, consumer?.Counters ?? WorkloadCounters.None));
+                    claimId, host.Host, generation, deviceAddress, driver, ids, stateBytes, phase, consumer?.Counters ?? WorkloadCounters.None));
                 break;
             case IHostCommand when busy:
                 Stash.Stash();
@@ -259,7 +260,7 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
     {
         busy = false;
         (device, consumer) = (opened.Device, opened.Consumer);
-        (driver, stateBytes) = (opened.Status.Driver, opened.Status.StateBytes ?? 0);
+        (driver, ids, stateBytes) = (opened.Status.Driver, opened.Status.Ids.ToString(), opened.Status.StateBytes ?? 0);
         switch (opened.Command)
         {
             case PrepareTarget prepare:
@@ -297,6 +298,7 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
         migration = start.Migration;
         told = null;
         phase = AttachmentPhase.PreCopy;
+        consumer!.ForgetGaps();
         var self = Self;
         var number = start.Migration;
         source = new SourceRun(device!, consumer!, MigrationId, start, state => self.Tell(new Progressed(number, state)), host.Time);

@@ -17,7 +17,9 @@ public interface IHostCommand : IWireMessage
 /// <summary>Looks whether this host could run a claim of this model, and touches nothing. Answered with <see cref="TargetPlanned"/>.</summary>
 /// <param name="StateBytes">Device state the source has; 0 when the claim is new.</param>
 /// <param name="Driver">The source's driver, which the target must have; null when the claim is new.</param>
-public sealed record PlanTarget(string ClaimId, long Generation, string Model, string? Device, long StateBytes, string? Driver) : IHostCommand;
+/// <param name="Ids">The source's <c>vendor:device</c>; null when the claim is new.</param>
+public sealed record PlanTarget(
+    string ClaimId, long Generation, string Model, string? Device, long StateBytes, string? Driver, string? Ids) : IHostCommand;
 
 /// <summary>Opens the device and starts its consumer afresh. Answered with <see cref="Attached"/> or <see cref="CommandFailed"/>.</summary>
 public sealed record Attach(string ClaimId, long Generation, string Device, long MemoryBytes, int StepsPerSecond) : IHostCommand;
@@ -95,7 +97,7 @@ public sealed record AttachmentVerified(string ClaimId, string Host, long Genera
 
 /// <summary>Told every now and then by each host that holds something of a claim, and when asked.</summary>
 public sealed record AttachmentStatus(
-    string ClaimId, string Host, long Generation, string Device, string? Driver, long StateBytes, AttachmentPhase Phase,
+    string ClaimId, string Host, long Generation, string Device, string? Driver, string? Ids, long StateBytes, AttachmentPhase Phase,
     WorkloadCounters Workload) : IHostReport;
 
 public enum AttachmentPhase
@@ -110,7 +112,7 @@ public enum AttachmentPhase
 }
 
 /// <summary>What a consumer saw in its own memory.</summary>
-/// <param name="LongestGapMs">Longest time without a new step, milliseconds.</param>
+/// <param name="LongestGapMs">Longest time without a new step since its last migration began, milliseconds.</param>
 public sealed record WorkloadCounters(long Steps, long Lost, long Repeated, long Torn, double LongestGapMs) : IWireMessage
 {
     public static WorkloadCounters None { get; } = new(0, 0, 0, 0, 0);

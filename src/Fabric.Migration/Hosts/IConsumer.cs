@@ -25,6 +25,9 @@ public interface IConsumer : IDisposable
     /// <summary>Goes on where it stood.</summary>
     void Resume();
 
+    /// <summary>Measures its longest gap anew: a migration begins, and what was before says nothing of it.</summary>
+    void ForgetGaps();
+
     /// <summary>What is not in its memory; a few KiB at most. Paused.</summary>
     byte[] SaveState();
 

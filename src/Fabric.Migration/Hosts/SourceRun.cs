@@ -39,6 +39,8 @@ internal sealed class SourceRun(
     private volatile MigrationWriter? writing;
     private long switchedAt;
     private long reportedAt;
+    private long roundStartedAt;
+    private long roundStart;
     private long roundEnd;
     private int rounds;
     private long rate;
@@ -100,18 +102,21 @@ internal sealed class SourceRun(
     private async Task SendRoundAsync(
         MigrationWriter writer, IMigrationStream stream, DirtyBitmap dirty, Memory<byte> buffer, CancellationToken cancellation)
     {
-        var (started, before) = (time.GetTimestamp(), writer.BytesSent);
-        reportedAt = started;
+        (roundStartedAt, roundStart) = (time.GetTimestamp(), writer.BytesSent);
+        reportedAt = roundStartedAt;
         var info = ValueOf(stream.GetPrecopyInfo(), "The source could not read PRECOPY_INFO");
-        roundEnd = before + (dirty.DirtyPages * PageSize) + (long)(info.InitialBytes + info.DirtyBytes);
+        roundEnd = roundStart + (dirty.DirtyPages * PageSize) + (long)(info.InitialBytes + info.DirtyBytes);
         await SendMemoryAsync(writer, dirty, buffer, cancellation);
         // What gets dirty from here on is the next round's: under a limit it may never run out.
         await SendDeviceAsync(writer, stream, buffer, (long)(info.InitialBytes + info.DirtyBytes), cancellation);
         await writer.EndRoundAsync(rounds++, cancellation);
-        var sent = writer.BytesSent - before;
-        if (sent >= RateSample || rate == 0)
-            rate = (long)(sent / Math.Max(1e-6, time.GetElapsedTime(started).TotalSeconds));
+        if (writer.BytesSent - roundStart >= RateSample || rate == 0)
+            rate = RoundRate(writer);
     }
+
+    /// <summary>Bytes per second of the round so far.</summary>
+    private long RoundRate(MigrationWriter writer) =>
+        (long)((writer.BytesSent - roundStart) / Math.Max(1e-6, time.GetElapsedTime(roundStartedAt).TotalSeconds));
 
     private async Task<SourceDone> FinishAsync(
         MigrationWriter writer, IMigrationStream stream, DirtyBitmap dirty, Memory<byte> buffer, CancellationToken cancellation)
@@ -179,6 +184,6 @@ internal sealed class SourceRun(
         if (switching.Task.IsCompleted || time.GetElapsedTime(reportedAt) < ReportInterval)
             return;
         reportedAt = time.GetTimestamp();
-        report(new PreCopyState(rounds, writer.BytesSent, Math.Max(0, roundEnd - writer.BytesSent), rate, RoundEnded: false));
+        report(new PreCopyState(rounds, writer.BytesSent, Math.Max(0, roundEnd - writer.BytesSent), RoundRate(writer), RoundEnded: false));
     }
 }

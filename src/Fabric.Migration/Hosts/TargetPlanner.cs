@@ -18,12 +18,12 @@ internal static class TargetPlanner
         if (device is null)
             reasons.Add($"{host} has no device {address}; list its devices.");
         else if (device.Physical)
-            reasons.Add($"{host}/{address} is a real function, shown for inventory; it is not handed out yet. Choose an emulated one.");
+            reasons.Add($"{host}/{address} is a real function, shown for inventory; it is not handed out yet; choose an emulated one.");
         else if (device.Model != plan.Model)
-            reasons.Add($"{host}/{address} is of model {device.Model ?? "none"}, the claim asks for {plan.Model}; choose a device of that model.");
+            reasons.Add($"{host}/{address} is of {(device.Model is { } model ? $"model {model}" : "no model that can be claimed")}, the claim asks for {plan.Model}; choose a device of that model.");
         else
             CheckFit(host, plan, device, reasons);
-        if (device is { State: not DeviceState.Closed })
+        if (device is { Physical: false, State: not DeviceState.Closed })
             reasons.Add(WhyNotFree(host, device));
         return device;
     }
@@ -33,7 +33,7 @@ internal static class TargetPlanner
         var ofModel = devices.Devices.Where(device => device.Model == plan.Model).ToArray();
         if (ofModel.Length == 0)
         {
-            reasons.Add($"{host} has no device of model {plan.Model}, or lacks the driver for it; choose a host that has one.");
+            reasons.Add(WhyNoneOfModel(host, plan, devices));
             return null;
         }
 
@@ -60,6 +60,18 @@ internal static class TargetPlanner
         }
 
         return null;
+    }
+
+    /// <summary>The same device without a driver, other models, or nothing of the kind: each has its own remedy.</summary>
+    private static string WhyNoneOfModel(string host, PlanTarget plan, DeviceList devices)
+    {
+        var withoutDriver = devices.Devices.Count(device => device is { Physical: false, Driver: null } && device.Ids.ToString() == plan.Ids);
+        if (withoutDriver > 0)
+            return $"{host} lacks the driver {plan.Driver}: its {withoutDriver} devices {plan.Ids} are bound to none; give it that driver, or choose another host.";
+        var others = devices.Devices.Select(device => device.Model).OfType<string>().Distinct().Order(StringComparer.Ordinal).ToArray();
+        return others.Length > 0
+            ? $"{host} has no device of model {plan.Model}, only of {string.Join(", ", others)}; choose a host that has one."
+            : $"{host} has no device of model {plan.Model}, nor of any other that can be claimed; choose a host that has one.";
     }
 
     private static void CheckFit(string host, PlanTarget plan, DeviceStatus device, List<string> reasons)

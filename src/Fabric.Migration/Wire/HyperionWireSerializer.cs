@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Akka.Event;
 using Hyperion;
@@ -42,6 +43,7 @@ public sealed class HyperionWireSerializer : Serializer
             packageNameOverrides: [],
             disallowUnsafeTypes: true, // without it the type filter is not asked either
             typeFilter: new WireTypeFilter(contract)));
+        Rehearse();
     }
 
     public override int Identifier => WireSerializerId;
@@ -73,6 +75,13 @@ public sealed class HyperionWireSerializer : Serializer
         {
             throw refusals.Refuse(log, "in", $"A message of {bytes.Length} bytes was not delivered. {e.Message}", e);
         }
+    }
+
+    /// <summary>Writes and reads each message once, empty: what does so is compiled now, and not while a device stands and waits for it.</summary>
+    private void Rehearse()
+    {
+        foreach (var listed in contract.Types.Where(known => contract.IsMessageListed(known.Type)))
+            Read(Write(RuntimeHelpers.GetUninitializedObject(listed.Type)));
     }
 
     private byte[] Write(object obj)

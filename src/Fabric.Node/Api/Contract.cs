@@ -127,7 +127,7 @@ internal sealed record ClaimResource(
 /// <param name="Lost">Steps that never arrived.</param>
 /// <param name="Repeated">Steps that arrived twice.</param>
 /// <param name="Torn">Records whose check word does not match.</param>
-/// <param name="LongestGapMs">Longest time without a new step that the consumer has seen, in milliseconds.</param>
+/// <param name="LongestGapMs">Longest time without a new step since its last migration began, or else since it started, in milliseconds.</param>
 internal sealed record WorkloadResource(long Steps, long Lost, long Repeated, long Torn, double LongestGapMs);
 
 /// <summary><c>POST /api/v1/claims/{id}/verify</c>: the whole of consumer memory and device state against the step count.</summary>

@@ -98,7 +98,8 @@ internal static partial class Endpoints
                 request.Device is null ? null : device.ToString(),
                 (request.MemoryMib ?? 16) * 1024L * 1024,
                 request.StepsPerSecond ?? 20_000,
-                Requester(http)),
+                Requester(http),
+                fabric.Deadline),
             Accepted);
     }
 
@@ -146,14 +147,16 @@ internal static partial class Endpoints
 
     // ---- Events ----------------------------------------------------------------------------------------------------------------------
 
-    private static IResult FollowEvents(HttpContext http, FabricPresence presence, FabricSettings settings)
+    /// <summary>A control node tells its own; a host passes on those of the first control node that answers.</summary>
+    private static IResult FollowEvents(HttpContext http, FabricPresence presence)
     {
-        if (!settings.IsControl)
-            return Problems.Of(StatusCodes.Status421MisdirectedRequest, "Not here", ProblemCode.NotFound, $"{settings.Node.Name} is no control node; events are followed at one. GET /api/v1/hosts names the fabric's nodes.");
         if (presence.Current is not { Claims: not null } membership)
             return Problems.NotJoined("This daemon is not part of a fabric at the moment; wait for it to join, or look at its log.");
+        var members = membership.Members;
+        if (members.Controls.Where(members.IsReachable).OrderByDescending(control => FabricMembers.NameOf(control) == members.Self).FirstOrDefault() is not { } teller)
+            return Problems.NotJoined("No control node of the fabric answers; start one. Devices go on meanwhile.");
         _ = long.TryParse(http.Request.Headers["Last-Event-ID"], NumberStyles.None, CultureInfo.InvariantCulture, out var after);
-        return TypedResults.ServerSentEvents(AsItems(FabricQueries.FollowAsync(membership, after, http.RequestAborted), http.RequestAborted));
+        return TypedResults.ServerSentEvents(AsItems(FabricQueries.FollowAsync(membership, teller, after, http.RequestAborted), http.RequestAborted));
     }
 
     private static async IAsyncEnumerable<SseItem<EventResource>> AsItems(

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Akka.Actor;
+using Akka.Cluster;
 using Fabric.Devices;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
@@ -14,11 +15,14 @@ internal sealed class FabricQueries(
     FabricPresence presence, HostOfNode host, FabricSettings settings, ApiAddress api, JournalProbe journal, TimeProvider time)
 {
     /// <summary>Claims look at other hosts before they answer.</summary>
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan ClaimDeadline = TimeSpan.FromSeconds(15);
 
     private static readonly TimeSpan FleetDeadline = TimeSpan.FromSeconds(3);
 
     private static readonly TimeSpan LongDeadline = TimeSpan.FromSeconds(150);
+
+    /// <summary>When a request to a claim that is made now is given up.</summary>
+    public DateTimeOffset Deadline => time.GetUtcNow() + ClaimDeadline;
 
     public async Task<IResult> AskClaimAsync(IClaimMessage message, Func<object, IResult?> map)
     {
@@ -30,7 +34,7 @@ internal sealed class FabricQueries(
             return Problems.JournalUnavailable($"Claim {message.ClaimId}: the journal could not be written ({problem}); nothing was changed. Free its disk or bring back its server, and ask again.");
         try
         {
-            var reply = await claims.Ask<object>(message, message is VerifyClaim ? LongDeadline : Deadline);
+            var reply = await claims.Ask<object>(message, message is VerifyClaim ? LongDeadline : ClaimDeadline);
             return reply is ClaimRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected("The claim", reply);
         }
         catch (AskTimeoutException)
@@ -67,7 +71,7 @@ internal sealed class FabricQueries(
 
     private async Task<FleetDescribed> DescribeSelfAsync(HostSystem self)
     {
-        var devices = await self.Devices.Ask<DeviceList>(ListDevices.Instance, Deadline);
+        var devices = await self.Devices.Ask<DeviceList>(ListDevices.Instance, ClaimDeadline);
         var inventory = new HostInventory(
             settings.Node.Name, await api.WhenListening, ClusterNode.Version, [.. devices.Devices.Select(DeviceEntries.Of)]);
         return new FleetDescribed([new FleetHost(settings.Node.Name, "up", presence.Current?.Address is { } at ? $"{at.Host}:{at.Port}" : "", inventory)], []);
@@ -106,12 +110,13 @@ internal sealed class FabricQueries(
         IResult Shown(object reply) => reply is OperationRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected(hostName, reply);
     }
 
-    /// <summary>Events as they come, until the caller goes or the membership ends.</summary>
-    public static async IAsyncEnumerable<NumberedEvent> FollowAsync(Membership membership, long afterId, [EnumeratorCancellation] CancellationToken cancellation)
+    /// <summary>The events that a control node tells, as they come, until the caller goes or the control node does.</summary>
+    public static async IAsyncEnumerable<NumberedEvent> FollowAsync(
+        Membership membership, Member control, long afterId, [EnumeratorCancellation] CancellationToken cancellation)
     {
         var channel = Channel.CreateBounded<NumberedEvent>(new BoundedChannelOptions(1000) { FullMode = BoundedChannelFullMode.DropOldest });
-        var follower = membership.System.ActorOf(Props.Create(() => new Follower(channel.Writer)));
-        membership.System.ActorSelection($"/user/{FleetActor.Name}").Tell(new FollowEvents(follower, afterId), ActorRefs.NoSender);
+        var fleet = membership.Members.At(control, FleetActor.Name);
+        var follower = membership.System.ActorOf(Props.Create(() => new Follower(fleet, afterId, channel.Writer)));
         try
         {
             await foreach (var happened in channel.Reader.ReadAllAsync(cancellation))
@@ -128,12 +133,26 @@ internal sealed class FabricQueries(
     private static IResult Unexpected(string who, object reply) =>
         Problems.Of(StatusCodes.Status500InternalServerError, "Unexpected answer", "internal", $"{who} answered with {reply.GetType().Name}.");
 
-    private sealed class Follower(ChannelWriter<NumberedEvent> events) : UntypedActor
+    private sealed class Follower(ActorSelection fleet, long afterId, ChannelWriter<NumberedEvent> events) : UntypedActor
     {
+        protected override void PreStart() => fleet.Tell(new FollowEvents(afterId), Self);
+
         protected override void OnReceive(object message)
         {
-            if (message is NumberedEvent numbered)
-                events.TryWrite(numbered);
+            switch (message)
+            {
+                case NumberedEvent numbered:
+                    // A control node that dies tells nothing more: the stream ends, and whoever follows asks again.
+                    Context.Watch(Sender);
+                    events.TryWrite(numbered);
+                    break;
+                case Terminated:
+                    Context.Stop(Self);
+                    break;
+                default:
+                    Unhandled(message);
+                    break;
+            }
         }
 
         protected override void PostStop() => events.TryComplete();

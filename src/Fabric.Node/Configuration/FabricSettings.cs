@@ -115,6 +115,9 @@ internal sealed record HardwareSettings
     public EmulatedSettings Emulated { get; init; } = new();
 
     public LinuxSettings Linux { get; init; } = new();
+
+    /// <summary>Variant drivers that this host does without, by name.</summary>
+    public string[] WithoutDrivers { get; init; } = [];
 }
 
 internal sealed record EmulatedSettings

@@ -3,7 +3,9 @@ using System.Net;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Fabric.Hardware.Specs.Accelerator;
+using Fabric.Node.Hosting;
 using Fabric.Vfio;
+using Npgsql;
 
 namespace Fabric.Node.Configuration;
 
@@ -54,8 +56,15 @@ internal static partial class SettingsLoader
         }
         catch (Exception malformed) when (malformed is JsonException or FormatException)
         {
-            throw new SettingsException($"The configuration file {file} could not be read as JSON: {malformed.Message}", malformed);
+            throw new SettingsException($"The configuration file {file} could not be read as JSON{WhereAndWhy(malformed)}; correct it, cluster-config/ has examples.", malformed);
         }
+    }
+
+    /// <summary>The parser's own words, with the line as an editor counts it.</summary>
+    private static string WhereAndWhy(Exception malformed)
+    {
+        var why = LinePosition().Replace(malformed.Message, "").TrimEnd('.', ' ');
+        return malformed is JsonException { LineNumber: { } line } ? $", line {line + 1}: {why}" : $": {why}";
     }
 
     private static void Check(FabricSettings settings)
@@ -85,6 +94,10 @@ internal static partial class SettingsLoader
         Require(IPAddress.IsLoopback(IPAddress.Parse(url!.Host.Trim('[', ']'))), $"api.url '{settings.Api.Url}' is not loopback, and the API has no authentication yet; put a proxy that has before it.");
 
         CheckDevices(settings.Devices);
+        CheckJournal(settings.Journal.Connection);
+
+        foreach (var driver in settings.Hardware.WithoutDrivers)
+            Require(HostDrivers.Has(driver), $"hardware.withoutDrivers has '{driver}'; there is {string.Join(", ", HostDrivers.Names)}.");
         var emulated = settings.Hardware.Emulated;
         Require(emulated.Accelerators is >= 0 and <= 16, "hardware.emulated.accelerators must be 0 to 16.");
         Require(emulated.FunctionsPerAccelerator is >= 0 and <= 7, "hardware.emulated.functionsPerAccelerator must be 0 to 7.");
@@ -134,6 +147,28 @@ internal static partial class SettingsLoader
         if (!holds)
             throw new SettingsException(sentence);
     }
+
+    private static void CheckJournal(string connection)
+    {
+        if (connection.Length == 0)
+            return;
+        try
+        {
+            Require(
+                new NpgsqlConnectionStringBuilder(connection).Host is { Length: > 0 },
+                "journal.connection names no Host; write a PostgreSQL connection string, \"Host=…;Database=…;Username=…\", or leave it empty for SQLite.");
+        }
+        catch (Exception malformed) when (malformed is ArgumentException or FormatException or KeyNotFoundException)
+        {
+            // Not repeated: a password may be in it.
+            throw new SettingsException(
+                "journal.connection is no PostgreSQL connection string: "
+                + $"{malformed.Message.TrimEnd('.')}; write \"Host=…;Database=…;Username=…\", or leave it empty for SQLite.", malformed);
+        }
+    }
+
+    [GeneratedRegex(@"\s*(Path: \S+ \| )?LineNumber: \d+ \| BytePositionInLine: \d+\.?")]
+    private static partial Regex LinePosition();
 
     [GeneratedRegex(@"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")]
     private static partial Regex Name();

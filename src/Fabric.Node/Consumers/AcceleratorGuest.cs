@@ -114,6 +114,12 @@ internal sealed class AcceleratorGuest : IConsumer
             running = false;
     }
 
+    public void ForgetGaps()
+    {
+        lock (cpu)
+            registers.LongestGapTicks = 0;
+    }
+
     public byte[] SaveState()
     {
         lock (cpu)

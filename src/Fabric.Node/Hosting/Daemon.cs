@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Fabric.Migration.Wire;
 using Fabric.Node.Api;
 using Fabric.Node.Configuration;
@@ -23,9 +24,12 @@ internal static class Daemon
                 return 0;
             }
 
-            EnsureFree("cluster.port", settings.Cluster.Address, settings.Cluster.Port);
+            EnsureFree("cluster.port", IPAddress.Parse(settings.Cluster.Address), settings.Cluster.Port);
             if (settings.IsHost)
-                EnsureFree("dataPlane.port", settings.DataPlane.Address, settings.DataPlane.Port);
+                EnsureFree("dataPlane.port", IPAddress.Parse(settings.DataPlane.Address), settings.DataPlane.Port);
+            var api = new Uri(settings.Api.Url);
+            EnsureFree("api.url", IPAddress.Parse(api.Host.Trim('[', ']')), api.Port);
+            using var data = DataDirectory.Take(settings);
             await using var app = Build(settings);
             await ServeAsync(app, settings, untilStdinCloses, cancellation);
             return Environment.ExitCode;
@@ -37,29 +41,31 @@ internal static class Daemon
         }
         catch (Exception failed) when (failed is IOException or SocketException or UnauthorizedAccessException)
         {
-            await Console.Error.WriteLineAsync($"fabricd: could not start: {failed.Message.TrimEnd('.')}. If an address is in use, another daemon has it: stop that, or choose another port (0 takes a free one).");
+            await Console.Error.WriteLineAsync($"fabricd: could not start: {failed.Message.TrimEnd('.')}.");
             return 1;
         }
     }
 
     /// <summary>Says which setting is wrong, before anything is touched; remoting would only say so from deep inside.</summary>
     /// <exception cref="IOException">Another process has the address.</exception>
-    private static void EnsureFree(string setting, string address, int port)
+    private static void EnsureFree(string setting, IPAddress address, int port)
     {
-        using var listener = new TcpListener(IPAddress.Parse(address), port);
+        using var listener = new TcpListener(address, port);
         try
         {
             listener.Start();
         }
         catch (SocketException taken)
         {
-            throw new IOException($"{setting}: {address}:{port} cannot be listened on ({taken.Message})", taken);
+            var remedy = taken.SocketErrorCode == SocketError.AddressAlreadyInUse
+                ? "another daemon has it, or another program: stop that, or choose another port (0 takes a free one)"
+                : "choose another address or port (0 takes a free one)";
+            throw new IOException($"{setting}: {new IPEndPoint(address, port)} cannot be listened on ({taken.Message}); {remedy}", taken);
         }
     }
 
     private static WebApplication Build(FabricSettings settings)
     {
-        Directory.CreateDirectory(settings.Node.DataDirectory);
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.Logging.AddSimpleConsole(console =>
@@ -74,7 +80,11 @@ internal static class Daemon
         builder.WebHost.UseUrls(settings.Api.Url);
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = ApiJson.MaxRequestBytes);
         builder.Services.Configure<HostOptions>(options => options.ShutdownTimeout = TimeSpan.FromSeconds(15));
-        builder.Services.Configure<JsonOptions>(json => ApiJson.Configure(json.SerializerOptions));
+        builder.Services.Configure<JsonOptions>(json =>
+        {
+            // Of a request; what is misspelt must not be taken for what is left out.
+            ApiJson.Configure(json.SerializerOptions).UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow;
+        });
         builder.Services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
         builder.Services.AddOpenApi();
 
@@ -103,6 +113,8 @@ internal static class Daemon
     {
         // Devices first: a host that cannot open its own is of no use to anybody.
         var host = app.Services.GetRequiredService<HostOfNode>();
+        if (settings.IsHost)
+            await RehearseAsync(app.Services);
         await app.StartAsync(cancellation);
         var url = app.Urls.First();
         app.Services.GetRequiredService<ApiAddress>().Listening(url);
@@ -124,6 +136,13 @@ internal static class Daemon
 
         await app.WaitForShutdownAsync(cancellation);
         File.Delete(endpoints);
+    }
+
+    private static async Task RehearseAsync(IServiceProvider services)
+    {
+        var loggers = services.GetRequiredService<ILoggerFactory>();
+        if (await Rehearsal.RunAsync(loggers, services.GetRequiredService<TimeProvider>()) is { } why)
+            loggers.CreateLogger("Rehearsal").LogWarning("The rehearsal of a migration failed, and a first one may stop its workload for longer: {Why}", why);
     }
 
     /// <summary>Whole or not at all: a reader never sees half a document.</summary>

@@ -6,10 +6,8 @@ using Akka.Configuration;
 using Akka.Hosting.Logging;
 using Akka.Persistence.Sql;
 using Fabric.Devices;
-using Fabric.Devices.Drivers;
 using Fabric.Devices.History;
 using Fabric.Devices.History.Journal;
-using Fabric.Drivers.Accelerator;
 using Fabric.Hardware.Emulated;
 using Fabric.Hardware.Emulated.Accelerator;
 using Fabric.Hardware.Linux;
@@ -69,7 +67,7 @@ internal sealed class HostSystem : IAsyncDisposable
         var devices = system.ActorOf(
             HostActor.Props(new Fabric.Devices.HostOptions(
                 bus,
-                new DriverCatalog(AcceleratorDriver.Registration),
+                HostDrivers.Without(settings.Hardware.WithoutDrivers),
                 Inventory(settings.Hardware.Linux),
                 function => (function as AcceleratorVirtualFunction)?.StateBytes,
                 time)

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Security.Cryptography;
 using Fabric.Node.Configuration;
 using Microsoft.Data.Sqlite;
 using Npgsql;
@@ -12,7 +13,7 @@ namespace Fabric.Node.Hosting;
 internal sealed class JournalProbe(FabricSettings settings, JournalOfNode journal)
 {
     /// <summary>About what a new claim writes, with its shard.</summary>
-    private static readonly byte[] Sample = new byte[64 * 1024];
+    private const int SampleBytes = 64 * 1024;
 
     /// <summary>Null, or why it does not. Null too where this node has no journal: the claim's control node has to say.</summary>
     public async Task<string?> ProblemAsync()
@@ -31,7 +32,8 @@ internal sealed class JournalProbe(FabricSettings settings, JournalOfNode journa
             await using var write = connection.CreateCommand();
             write.CommandText = "INSERT INTO fabric_probe (node, sample) VALUES (@node, @sample) ON CONFLICT (node) DO UPDATE SET sample = excluded.sample";
             Add(write, "@node", settings.Node.Name);
-            Add(write, "@sample", Sample);
+            // Other bytes each time: SQLite does not write a page again that already holds what it should.
+            Add(write, "@sample", RandomNumberGenerator.GetBytes(SampleBytes));
             await write.ExecuteNonQueryAsync();
             return null;
         }

@@ -17,6 +17,8 @@ internal sealed class SqliteJournal : IDisposable
         ConnectionString = new SqliteConnectionStringBuilder { DataSource = file, DefaultTimeout = 5 }.ToString();
     }
 
+    public const string OneWriter = "One control node writes a SQLite journal; for several, set journal.connection to a PostgreSQL.";
+
     public string ConnectionString { get; }
 
     /// <summary>The journal of claims.</summary>

@@ -48,6 +48,9 @@ public sealed class DeviceSet
     /// <summary>Held for each open, close and hot reset in the set (INV-7), unless callers take turns.</summary>
     private readonly Lock gate = new();
 
+    /// <summary>Whether the set is this thread's alone; told only where callers take no turns of their own.</summary>
+    internal bool IsTaken => gate.IsHeldByCurrentThread;
+
     /// <summary>The set is the caller's until the scope ends (INV-7).</summary>
     internal Lock.Scope Take() => (devices.CallersTakeTurns ? new Lock() : gate).EnterScope();
 

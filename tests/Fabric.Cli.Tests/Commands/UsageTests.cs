@@ -53,6 +53,17 @@ public sealed class UsageTests
             "'host-a/3b' is no device: write HOST/ADDRESS, such as host-a/0000:3b:00.2.\nSee 'fabric device show --help'.\n", result.Error);
     }
 
+    [Theory]
+    [InlineData("many", "--downtime-ms is 'many'; write a whole number from 1 to 2147483647.")]
+    [InlineData("99999999999", "--downtime-ms is '99999999999'; write a whole number from 1 to 2147483647.")]
+    [InlineData("0", "--downtime-ms is 0; the least is 1.")]
+    public async Task A_count_that_is_none_is_named_with_what_to_write(string value, string sentence)
+    {
+        var result = await Cli.RunAsync("migrate", "db-1", "--to", "host-b", "--downtime-ms", value);
+
+        Assert.Equal($"{sentence}\nSee 'fabric migrate --help'.\n", result.Error);
+    }
+
     [Fact]
     public async Task A_noun_alone_names_its_verbs()
     {

@@ -175,7 +175,7 @@ public sealed class DemoFabricTests
     [Fact]
     public async Task A_demo_whose_daemons_die_reports_that_as_json_and_exits_with_1()
     {
-        using var script = new StandIn("echo 'bad configuration'; exit 2");
+        using var script = new StandIn("echo 'bad weather'; exit 1");
 
         var result = await Cli.RunAsync("demo", "--json", "--fabricd", script.Path);
 
@@ -183,8 +183,22 @@ public sealed class DemoFabricTests
         var report = JsonElement.Parse(result.Out);
         Assert.False(report.GetProperty("ok").GetBoolean());
         var error = report.GetProperty("error").GetString()!;
-        Assert.Contains("bad configuration", error);
+        Assert.Contains("bad weather", error);
         Directory.Delete(Path.GetDirectoryName(Path.GetDirectoryName(error.Split("Its log, ")[1].Split(", ends:")[0]))!, recursive: true);
+    }
+
+    [Fact]
+    public async Task What_a_daemon_refuses_of_the_demos_options_is_told_as_misuse()
+    {
+        using var script = new StandIn("echo 'fabricd: journal.connection is no connection string; write one.'; exit 2");
+
+        var result = await Cli.RunAsync("demo", "--json", "--journal", "nonsense", "--fabricd", script.Path);
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.Equal(
+            "control-1 was refused by fabricd: journal.connection is no connection string; write one.",
+            JsonElement.Parse(result.Out).GetProperty("error").GetString());
+        Assert.DoesNotContain("== Logs", result.Error);
     }
 
     private static FakeServer Healthy() => new FakeServer().OnText("GET /health/ready", 200, "text/plain", "");

@@ -107,6 +107,12 @@ internal sealed class FakeFabric(DemoOptions options, ShiftedTime time) : IDemoF
         _ => throw new InvalidOperationException($"{method} {string.Join('/', path)}"),
     };
 
+    /// <summary>What a control node tells of those that were killed: noticed, and put out.</summary>
+    private string Events() => string.Concat(_dead.SelectMany(
+        (name, index) => new[] { "node.unreachable", "node.down" }.Select((kind, step) => new EventResource(
+            (2 * index) + step + 1, time.GetUtcNow(), kind, name, Controls[0], $"{name} died"))).Select(
+        happened => $"event: {happened.Kind}\ndata: {JsonSerializer.Serialize(happened, ApiJson.Options)}\n\n"));
+
     private ClaimResource Claim()
     {
         _steps += StepsStop && _steps > 0 ? 0 : 1000;
@@ -153,6 +159,8 @@ internal sealed class FakeFabric(DemoOptions options, ShiftedTime time) : IDemoF
             {
                 if (fabric._dead.Contains(daemon))
                     throw new HttpRequestException("Connection refused");
+                if (path is ["events"])
+                    return new HttpResponseMessage(HttpStatusCode.OK) { Content = new StringContent(fabric.Events(), Encoding.UTF8, "text/event-stream") };
                 answer = fabric.Answer(request.Method.Method, path, body);
             }
 

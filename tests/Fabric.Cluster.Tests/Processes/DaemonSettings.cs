@@ -16,6 +16,13 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
     /// <summary>When a reset counts as hung; null for the daemon's own default.</summary>
     public string? SlowCallDeadline { get; init; }
 
+    /// <summary>Device state of each function.</summary>
+    public string StateSize { get; init; } = "256KiB";
+
+    public int Accelerators { get; init; } = 1;
+
+    public string[] WithoutDrivers { get; init; } = [];
+
     public string ToJson() => JsonSerializer.Serialize(
         new
         {
@@ -26,8 +33,9 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
             Devices = SlowCallDeadline is null ? new object() : new { SlowCallDeadline },
             Hardware = new
             {
-                Emulated = new { Accelerators = 1, FunctionsPerAccelerator = VirtualFunctions, StateSize = "256KiB" },
+                Emulated = new { Accelerators, FunctionsPerAccelerator = VirtualFunctions, StateSize },
                 Linux = new { Enabled = false },
+                WithoutDrivers,
             },
         },
         Format);

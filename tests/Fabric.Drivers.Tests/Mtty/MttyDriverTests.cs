@@ -2,10 +2,12 @@ using Akka.Actor;
 using Akka.TestKit.Xunit;
 using Fabric.Devices;
 using Fabric.Devices.Drivers;
+using Fabric.Devices.Hardware;
 using Fabric.Drivers.Mtty;
 using Fabric.Hardware.Specs.Mtty;
 using Fabric.Pci;
 using Fabric.Vfio;
+using Fabric.Vfio.Core;
 using Fabric.Vfio.Dirty;
 using Fabric.Vfio.Migration;
 using Fabric.Vfio.Uapi;
@@ -59,7 +61,7 @@ public sealed class MttyDriverTests() : TestKit("akka { loglevel = OFF, log-dead
     public async Task It_has_INTx_and_one_MSI_vector_and_no_other_interrupt(IrqIndex index, Errno info, Errno trigger)
     {
         using var lab = await SerialLab.OpenAsync(Sys, TestActor);
-        var told = await lab.Supervisor.Ask<DeviceReply>(new GetIrqInfo(lab.Client.Session, (int)index), Cancelled);
+        var told = await lab.Front.Ask<DeviceReply>(new GetIrqInfo(lab.Client.Session, (int)index), Cancelled);
         Assert.Equal((info, info == Errno.None ? 1 : 0), ((told as DeviceFailed)?.Error.Errno ?? Errno.None, (told as IrqInfoRead)?.Info.Count ?? 0));
         Assert.Equal(trigger, (await lab.Client.SetTriggerAsync(index, new SignalCounter())).Error.Errno);
     }
@@ -284,7 +286,7 @@ public sealed class MttyDriverTests() : TestKit("akka { loglevel = OFF, log-dead
     {
         using var lab = await SerialLab.OpenAsync(Sys, TestActor);
         var stream = await lab.EnterAsync(StopCopy);
-        lab.Supervisor.Tell(close ? new CloseDevice(new SessionId(1)) : new ResetDevice(new SessionId(1)), TestActor);
+        lab.Front.Tell(close ? new CloseDevice(new SessionId(1)) : new ResetDevice(new SessionId(1)), TestActor);
         Assert.Equal(Errno.ENODEV, (await ExpectMsgAsync<DeviceFailed>(cancellationToken: Cancelled)).Error.Errno);
         Assert.Equal((StopCopy, true, true), (await lab.StateAsync(), lab.IsSuspended, stream.Read(new byte[10]).IsOk));
     }
@@ -297,7 +299,7 @@ public sealed class MttyDriverTests() : TestKit("akka { loglevel = OFF, log-dead
     {
         using var lab = await SerialLab.OpenAsync(Sys, TestActor);
         var stream = await lab.EnterAsync(at);
-        await lab.FailDriverAsync(Sys);
+        lab.FailDriver();
 
         Assert.Equal((Error, true), (await lab.StateAsync(), lab.IsSuspended));
         Assert.Equal(stream is null ? null : Errno.ENODEV, stream?.GetPrecopyInfo().Error.Errno);
@@ -310,7 +312,7 @@ public sealed class MttyDriverTests() : TestKit("akka { loglevel = OFF, log-dead
     {
         using var lab = await SerialLab.OpenAsync(Sys, TestActor);
         await lab.SendAsync(1, 2);
-        await lab.FailDriverAsync(Sys);
+        lab.FailDriver();
         Assert.Equal(Running, await lab.StateAsync());
         Assert.Equal([1, 2], await lab.ReceivedAsync());
     }
@@ -320,9 +322,10 @@ public sealed class MttyDriverTests() : TestKit("akka { loglevel = OFF, log-dead
     {
         // It has no such BAR.
         var function = new Hardware.Emulated.Accelerator.AcceleratorPhysicalFunction(new PciAddress(0xfab0, 1, 0, 0));
-        var parent = CreateTestProbe();
-        var core = parent.ChildActorOf(VfioPciCoreActor.Props(function, 1), Cancelled);
-        var driver = parent.ChildActorOf(MttyDriver.Registration.Create(new DriverContext(function.Address, function.Ids, core)), Cancelled);
+        var core = Sys.ActorOf(VfioPciCoreActor.Props(new CoreContext(
+            function, new VfioPciDevices(), "mtty", DeviceOptions.Default, new LaneThreads(), TimeProvider.System, new CoreSlot(1),
+            ActorRefs.Nobody, ActorRefs.Nobody)));
+        var driver = Sys.ActorOf(MttyDriver.Registration.Create(new DriverContext(function.Address, function.Ids, core)));
         for (var times = 0; times < 2; times++)
         {
             driver.Tell(new OpenDevice("the test", TestActor), TestActor);
@@ -366,7 +369,7 @@ public sealed class MttyDriverTests() : TestKit("akka { loglevel = OFF, log-dead
     }
 
     private static async Task<T> AskAsync<T>(SerialLab lab, DeviceRequest request)
-        where T : DeviceReply => await lab.Supervisor.Ask<T>(request, Cancelled);
+        where T : DeviceReply => await lab.Front.Ask<T>(request, Cancelled);
 
     /// <summary>ERROR, by a link reset of a card that stands.</summary>
     private static async Task LoseAsync(SerialLab lab)

@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Fabric.Devices;
+using Fabric.Devices.Drivers;
 using Fabric.Drivers.Mtty;
 using Fabric.Hardware.Emulated.Mtty;
 using Fabric.Hardware.Specs.Mtty;
@@ -14,11 +15,11 @@ namespace Fabric.Drivers.Tests.Mtty;
 /// <summary>A serial card with its whole chain, and a holder that has it open, I/O decode and bus mastering on.</summary>
 internal sealed class SerialLab : IDisposable
 {
-    private SerialLab(MttyFunction card, IActorRef supervisor, DeviceClient client) => (Card, Supervisor, Client) = (card, supervisor, client);
+    private SerialLab(MttyFunction card, IActorRef front, DeviceClient client) => (Card, Front, Client) = (card, front, client);
 
     public MttyFunction Card { get; }
 
-    public IActorRef Supervisor { get; }
+    public IActorRef Front { get; }
 
     public DeviceClient Client { get; private set; }
 
@@ -39,12 +40,11 @@ internal sealed class SerialLab : IDisposable
     {
         var address = new PciAddress(0xfab0, 9, slot, 0);
         var card = MttyFunction.Create(address, ports, new MttyPortPool()).Value;
-        var status = new DeviceStatus(
-            address, card.Ids, "mtty", false, "mtty", DeviceState.Closed, DeviceHealth.Healthy, MigrationState.Running,
-            null, null, null, null, [ResetMethod.DeviceSpecific], []);
-        var supervisor = system.ActorOf(
-            DeviceSupervisor.Props(wrap?.Invoke(card) ?? card, MttyDriver.RegistrationWith(flags), status, new FakeTimeProvider()));
-        var lab = new SerialLab(card, supervisor, (await DeviceClient.OpenAsync(supervisor, "the test", holder)).Value);
+        var bus = new OneFunctionBus(wrap?.Invoke(card) ?? card);
+        var host = system.ActorOf(HostActor.Props(new HostOptions(
+            bus, new DriverCatalog(MttyDriver.RegistrationWith(flags)), [], _ => null, new FakeTimeProvider())));
+        var found = await host.Ask<DeviceFound>(new FindDevice(address), TimeSpan.FromSeconds(10));
+        var lab = new SerialLab(card, found.Front, (await DeviceClient.OpenAsync(found.Front, "the test", holder)).Value);
         await lab.TurnOnAsync();
         return lab;
     }
@@ -52,7 +52,7 @@ internal sealed class SerialLab : IDisposable
     /// <summary>Opens it again after a close.</summary>
     public async Task ReopenAsync(IActorRef holder)
     {
-        Client = (await DeviceClient.OpenAsync(Supervisor, "the test", holder)).Value;
+        Client = (await DeviceClient.OpenAsync(Front, "the test", holder)).Value;
         await TurnOnAsync();
     }
 
@@ -88,8 +88,7 @@ internal sealed class SerialLab : IDisposable
     public async Task<MigrationState> StateAsync() => (await Client.GetMigrationStateAsync()).Value;
 
     /// <summary>The driver fails and is restarted; what is asked of the device after this meets the new one.</summary>
-    public async Task FailDriverAsync(ActorSystem system) =>
-        (await system.ActorSelection(Supervisor.Path / "driver-1").ResolveOne(TimeSpan.FromSeconds(5))).Tell(Kill.Instance);
+    public void FailDriver() => Front.Tell(Kill.Instance);
 
     public void Dispose() => Card.Dispose();
 

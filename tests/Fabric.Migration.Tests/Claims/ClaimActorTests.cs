@@ -72,6 +72,50 @@ public sealed class ClaimActorTests(ClaimLab lab)
     }
 
     [Fact]
+    public async Task Another_claim_of_the_same_id_is_a_conflict()
+    {
+        var claim = await lab.NewClaim().Run();
+        CreateClaim[] others =
+        [
+            claim.CreateOnAlpha with { Host = "beta" }, claim.CreateOnAlpha with { Device = "fab0:01:00.2" }, claim.CreateOnAlpha with { Model = "nvme" },
+            claim.CreateOnAlpha with { MemoryBytes = 2 << 20 }, claim.CreateOnAlpha with { StepsPerSecond = 2000 },
+        ];
+
+        foreach (var other in others)
+        {
+            var refused = await claim.Ask<ClaimRefused>(other);
+            Assert.Equal(
+                (RefusalCode.Conflict, $"Claim {claim.Id} exists already, running on alpha/fab0:01:00.1 with model accelerator; choose another id."),
+                (refused.Code, refused.Sentence));
+        }
+    }
+
+    [Fact]
+    public async Task A_claim_whose_requester_waits_no_longer_is_not_created()
+    {
+        var time = new FakeTimeProvider(DateTimeOffset.UnixEpoch.AddYears(50));
+        var claim = lab.NewClaim(time);
+
+        var refused = await claim.Ask<ClaimRefused>(claim.CreateOnAlpha with { ValidUntil = time.GetUtcNow().AddSeconds(-1) });
+
+        Assert.Equal(RefusalCode.Timeout, refused.Code);
+        Assert.Empty(claim.Journal);
+        Assert.DoesNotContain("alpha PlanTarget", claim.Log);
+    }
+
+    [Fact]
+    public async Task A_host_that_does_not_hear_the_first_question_is_asked_again()
+    {
+        var claim = lab.NewClaim();
+        var lost = 0;
+        claim.Instead = (_, command) => command is PlanTarget && lost++ == 0 ? [] : null;
+
+        await claim.Ask<ClaimAccepted>(claim.CreateOnAlpha);
+
+        Assert.Equal(2, claim.Log.Count(entry => entry == "alpha PlanTarget"));
+    }
+
+    [Fact]
     public async Task A_device_that_cannot_be_attached_fails_the_claim()
     {
         var claim = lab.NewClaim();
@@ -169,7 +213,7 @@ public sealed class ClaimActorTests(ClaimLab lab)
 
         await claim.Ask<ClaimAccepted>(claim.ToBeta);
 
-        Assert.Equal(new PlanTarget(claim.Id, 1, "accelerator", null, 4096, "accelerator-vf"), asked);
+        Assert.Equal(new PlanTarget(claim.Id, 1, "accelerator", null, 4096, "accelerator-vf", "1b36:fab1"), asked);
     }
 
     [Fact]
@@ -239,7 +283,12 @@ public sealed class ClaimActorTests(ClaimLab lab)
         claim.Instead = (at, command) => at == host && command.GetType().Name == name ? [claim.Failure(at, command)] : null;
         await claim.Migrate();
 
-        await AssertRolledBack(claim, $"{host}: it broke");
+        await AssertRolledBack(claim, name switch
+        {
+            nameof(PrepareTarget) => "beta could not receive from alpha: it broke",
+            nameof(StartPreCopy) => "alpha could not send to beta: it broke",
+            _ => $"{host}: it broke",
+        });
     }
 
     [Theory]
@@ -302,6 +351,41 @@ public sealed class ClaimActorTests(ClaimLab lab)
         time.Advance(TimeSpan.FromSeconds(6));
 
         await AssertRolledBack(claim, "it did not end within 5 s");
+    }
+
+    [Fact]
+    public async Task A_pre_copy_that_never_got_small_enough_says_so_when_its_time_is_up()
+    {
+        var time = new FakeTimeProvider(DateTimeOffset.UnixEpoch.AddYears(50));
+        var claim = lab.NewClaim(time);
+        claim.Instead = (host, command) => command is StartPreCopy start
+            ? [new PreCopyProgress(claim.Id, host, command.Generation, start.Migration, 2, 4000, RemainingBytes: 5_000_000, BytesPerSecond: 1_000_000, RoundEnded: true)]
+            : null;
+        await claim.Migrate(claim.ToBeta with { DowntimeLimitMs = 1000, TimeoutMs = 5000 });
+        await claim.Until("alpha StartPreCopy", count: 2);
+        time.Advance(TimeSpan.FromSeconds(6));
+
+        await AssertRolledBack(
+            claim,
+            "it did not end within 5 s: the workload changes its state so fast that a stop would take some 5020 ms, and the limit of 1000 ms "
+            + "needs a prediction of 500 ms; allow a longer stop, or more bandwidth");
+    }
+
+    [Fact]
+    public async Task A_migration_that_was_rolled_back_tells_how_long_each_phase_took()
+    {
+        var time = new FakeTimeProvider(DateTimeOffset.UnixEpoch.AddYears(50));
+        var claim = lab.NewClaim(time);
+        claim.Instead = (_, command) => command is StartPreCopy ? [] : null;
+        await claim.Migrate();
+        await claim.Until("alpha StartPreCopy");
+        time.Advance(TimeSpan.FromSeconds(3));
+        await claim.Ask<ClaimAccepted>(claim.CancelFirst);
+        await claim.Until("journal MigrationRolledBack");
+
+        Assert.Equal(
+            [new PhaseView("reserve", 0, false), new PhaseView("pre-copy", 3000, false), new PhaseView("rollback", 0, false)],
+            (await claim.View()).Migrations[0].Phases);
     }
 
     [Fact]
@@ -394,7 +478,7 @@ public sealed class ClaimActorTests(ClaimLab lab)
 
         var refused = await claim.Ask<ClaimRefused>(claim.CancelFirst);
 
-        Assert.Equal((RefusalCode.Conflict, $"Migration {claim.Id}.1 is committed: the claim runs on beta. Migrate it back instead."), (refused.Code, refused.Sentence));
+        Assert.Equal((RefusalCode.Conflict, $"Migration {claim.Id}.1 is committed: it moved the claim to beta. Migrate it to alpha instead."), (refused.Code, refused.Sentence));
     }
 
     [Fact]
@@ -518,6 +602,17 @@ public sealed class ClaimActorTests(ClaimLab lab)
     }
 
     [Fact]
+    public async Task A_claim_whose_host_tells_nothing_any_more_says_so()
+    {
+        var time = new FakeTimeProvider(DateTimeOffset.UnixEpoch.AddYears(50));
+        var claim = await lab.NewClaim(time).Run();
+        claim.Instead = (_, command) => command is ReportAttachment ? [] : null;
+        time.Advance(TimeSpan.FromSeconds(4));
+
+        Assert.Equal("alpha has not told yet what became of the claim's device", (await claim.View()).Message);
+    }
+
+    [Fact]
     public async Task A_target_that_is_lost_after_the_commit_fails_the_claim_and_starts_no_source_L1()
     {
         var claim = lab.NewClaim();
@@ -526,7 +621,8 @@ public sealed class ClaimActorTests(ClaimLab lab)
         await claim.Until("journal ClaimFailed");
 
         Assert.Empty(claim.Running);
-        Assert.Equal("failed", (await claim.View()).Migrations[0].Outcome);
+        // It never ran again: there is no downtime to tell.
+        Assert.Equal(("failed", null), ((await claim.View()).Migrations[0].Outcome, (await claim.View()).Migrations[0].DowntimeMs));
     }
 
     [Fact]
@@ -544,7 +640,7 @@ public sealed class ClaimActorTests(ClaimLab lab)
     public async Task What_a_host_should_not_hold_is_taken_from_it()
     {
         var claim = await lab.NewClaim().Run();
-        claim.Tell(new AttachmentStatus(claim.Id, "beta", 1, ClaimUnderTest.Device, null, 0, AttachmentPhase.Receiving, WorkloadCounters.None));
+        claim.Tell(new AttachmentStatus(claim.Id, "beta", 1, ClaimUnderTest.Device, null, null, 0, AttachmentPhase.Receiving, WorkloadCounters.None));
 
         await claim.Until("beta Detach");
     }

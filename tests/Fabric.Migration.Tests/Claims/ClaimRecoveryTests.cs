@@ -127,6 +127,18 @@ public sealed class ClaimRecoveryTests(ClaimLab lab)
     }
 
     [Fact]
+    public async Task Killed_in_the_pre_copy_it_tells_how_long_all_of_it_took()
+    {
+        var time = new FakeTimeProvider();
+        var claim = await lab.NewClaim(time).Run();
+        KillOnce(claim, "alpha StartPreCopy", meanwhile: () => time.Advance(TimeSpan.FromSeconds(7)));
+        claim.Tell(claim.ToBeta);
+
+        await AssertMigrated(claim);
+        Assert.Equal(7000, (await claim.View()).Migrations[0].Phases.Single(phase => phase.Name == "pre-copy").Ms);
+    }
+
+    [Fact]
     public async Task Killed_between_stop_and_rollback_it_counts_the_time_without_it_as_downtime()
     {
         var time = new FakeTimeProvider();

@@ -101,7 +101,7 @@ internal sealed class ClaimUnderTest(string id)
 
     public async Task<ClaimView> View() => (await Ask<ClaimDescribed>(new DescribeClaim(Id))).Claim;
 
-    public CreateClaim CreateOnAlpha => new(Id, "accelerator", "alpha", null, 1 << 20, 1000, "ops");
+    public CreateClaim CreateOnAlpha => new(Id, "accelerator", "alpha", null, 1 << 20, 1000, "ops", DateTimeOffset.MaxValue);
 
     public StartMigration ToBeta => new(Id, "beta", DowntimeLimitMs: 10_000, TimeoutMs: 60_000, BandwidthLimit: 0, "ops");
 
@@ -180,5 +180,5 @@ internal sealed class ClaimUnderTest(string id)
     }
 
     private AttachmentStatus Status(string host, long generation) =>
-        new(Id, host, generation, Device, "accelerator-vf", 4096, AttachmentPhase.Running, WorkloadCounters.None);
+        new(Id, host, generation, Device, "accelerator-vf", "1b36:fab1", 4096, AttachmentPhase.Running, WorkloadCounters.None);
 }

@@ -53,7 +53,7 @@ public sealed class FleetActorTests : LoneNode
         var place = await OwnArrival();
         Happen("first");
         Happen("second");
-        Fleet.Tell(new FollowEvents(follower, place + 1));
+        Fleet.Tell(new FollowEvents(place + 1), follower);
         Happen("third");
 
         Assert.Equal(
@@ -68,7 +68,7 @@ public sealed class FleetActorTests : LoneNode
         for (var i = 0; i < 1100; i++)
             Happen($"{i}");
         var follower = CreateTestProbe();
-        Fleet.Tell(new FollowEvents(follower, AfterId: 0));
+        Fleet.Tell(new FollowEvents(AfterId: 0), follower);
 
         Assert.Equal("100", (await Next(follower)).Event.Subject);
     }
@@ -77,7 +77,7 @@ public sealed class FleetActorTests : LoneNode
     public async Task A_node_that_came_is_an_event()
     {
         var follower = CreateTestProbe();
-        Fleet.Tell(new FollowEvents(follower, AfterId: 0));
+        Fleet.Tell(new FollowEvents(AfterId: 0), follower);
 
         var up = await Next(follower);
 
@@ -90,7 +90,7 @@ public sealed class FleetActorTests : LoneNode
     private async Task<long> OwnArrival()
     {
         var follower = CreateTestProbe();
-        Fleet.Tell(new FollowEvents(follower, AfterId: 0));
+        Fleet.Tell(new FollowEvents(AfterId: 0), follower);
         return (await Next(follower)).Id;
     }
 

@@ -187,7 +187,7 @@ public sealed class AttachmentsActorTests : IAsyncDisposable
     [Fact]
     public async Task A_plan_touches_nothing()
     {
-        var planned = await host.Do<TargetPlanned>(new PlanTarget(Claim, 9, "accelerator-vf", null, 0, null));
+        var planned = await host.Do<TargetPlanned>(new PlanTarget(Claim, 9, "accelerator-vf", null, 0, null, null));
         await host.Do<Attached>(Attach(1));
 
         Assert.Equal(TestHost.Device, planned.Device);

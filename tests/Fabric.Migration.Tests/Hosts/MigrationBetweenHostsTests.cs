@@ -269,6 +269,28 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
         Assert.True((await alpha.Next<SourceStopped>()).DrainMs >= 0);
     }
 
+    [Fact]
+    public async Task A_round_under_a_limit_tells_its_rate_before_it_is_over()
+    {
+        await alpha.Do<Attached>(new Attach(Claim, 1, TestHost.Device, Memory, 1000));
+        var prepared = await beta.Do<TargetPrepared>(new PrepareTarget(Claim, 2, 1, TestHost.Device, Memory, 1000));
+
+        var told = await alpha.Do<PreCopyProgress>(new StartPreCopy(Claim, 2, 1, prepared.Endpoint, prepared.Token, BandwidthLimit: 1 << 20));
+
+        Assert.False(told.RoundEnded);
+        Assert.InRange(told.BytesPerSecond, 1, 16 << 20);
+    }
+
+    [Fact]
+    public async Task A_source_measures_its_gaps_anew_once_a_migration()
+    {
+        var start = await StartPreCopy();
+        alpha.Tell(start);
+        await Stop(alpha, beta, generation: 2, migration: 1);
+
+        Assert.Equal((1, 0), (alpha.Consumer.GapsForgotten, beta.Consumer.GapsForgotten));
+    }
+
     /// <summary>Both ends are prepared, and the first round is over.</summary>
     private async Task<StartPreCopy> StartPreCopy()
     {

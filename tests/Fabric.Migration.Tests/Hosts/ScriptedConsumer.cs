@@ -91,6 +91,10 @@ internal sealed class ScriptedConsumer(int memoryBytes, int stepsPerSecond) : IC
             running = true;
     }
 
+    public int GapsForgotten { get; private set; }
+
+    public void ForgetGaps() => GapsForgotten++;
+
     public byte[] SaveState() => Own;
 
     public VfioResult LoadState(ReadOnlySpan<byte> saved)

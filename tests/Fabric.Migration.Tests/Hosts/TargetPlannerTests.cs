@@ -63,16 +63,16 @@ public sealed class TargetPlannerTests
     public void A_physical_device_is_refused()
     {
         AssertNo(
-            "beta/fab0:01:00.1 is a real function, shown for inventory; it is not handed out yet. Choose an emulated one.",
-            Plan(Named(First), Free with { Physical = true, Model = null }));
+            "beta/fab0:01:00.1 is a real function, shown for inventory; it is not handed out yet; choose an emulated one.",
+            Plan(Named(First), Free with { Physical = true, Model = null, State = DeviceState.Inventory }));
     }
 
     [Fact]
-    public void A_physical_device_is_not_handed_out_either()
+    public void A_device_that_nothing_can_claim_is_refused()
     {
-        var planned = Plan(Named(First), Free with { Physical = true, Model = null, State = DeviceState.Inventory });
-
-        Assert.Contains("beta/fab0:01:00.1 is not handed out; choose another device.", planned.Reasons);
+        AssertNo(
+            "beta/fab0:01:00.1 is of no model that can be claimed, the claim asks for accelerator; choose a device of that model.",
+            Plan(Named(First), Free with { Model = null }));
     }
 
     [Fact]
@@ -128,11 +128,35 @@ public sealed class TargetPlannerTests
     }
 
     [Fact]
-    public void A_host_without_the_model_is_refused()
+    public void A_host_whose_devices_are_of_another_model_is_refused_with_what_it_has()
     {
         AssertNo(
-            "beta has no device of model accelerator, or lacks the driver for it; choose a host that has one.",
-            Plan(Unnamed, Free with { Model = "nvme" }));
+            "beta has no device of model accelerator, only of gpu, nvme; choose a host that has one.",
+            Plan(Unnamed, Free with { Model = "nvme" }, At(Second) with { Model = "gpu" }));
+    }
+
+    [Fact]
+    public void A_host_without_anything_to_claim_is_refused()
+    {
+        AssertNo(
+            "beta has no device of model accelerator, nor of any other that can be claimed; choose a host that has one.",
+            Plan(Unnamed, Free with { Physical = true, Model = null, Driver = "virtio-pci" }));
+    }
+
+    [Fact]
+    public void A_host_that_has_the_device_and_lacks_its_driver_is_refused_with_the_drivers_name()
+    {
+        AssertNo(
+            "beta lacks the driver accelerator-vf: its 2 devices 1b36:fab1 are bound to none; give it that driver, or choose another host.",
+            Plan(Unnamed, Free with { Model = null, Driver = null }, At(Second) with { Model = null, Driver = null }));
+    }
+
+    [Fact]
+    public void A_device_of_other_ids_that_has_no_driver_is_not_held_to_lack_one()
+    {
+        AssertNo(
+            "beta has no device of model accelerator, nor of any other that can be claimed; choose a host that has one.",
+            Plan(Unnamed, Free with { Ids = new PciIds(0x1b36, 0xfab0), Model = null, Driver = null }));
     }
 
     [Fact]
@@ -143,7 +167,7 @@ public sealed class TargetPlannerTests
             Plan(Unnamed, Free with { State = DeviceState.Open }, At(Second) with { State = DeviceState.Quarantined }));
     }
 
-    private static PlanTarget Unnamed { get; } = new("c1", 7, "accelerator", Device: null, StateBytes: 4096, "accelerator-vf");
+    private static PlanTarget Unnamed { get; } = new("c1", 7, "accelerator", Device: null, StateBytes: 4096, "accelerator-vf", "1b36:fab1");
 
     private static PlanTarget Named(string device) => Unnamed with { Device = device };
 

@@ -71,8 +71,17 @@ internal static class JournalSamples
         Of("migration.source-released.v1", new SourceReleased { Note = "alpha/fab0:01:00.1 is free", At = 1_795_341_600_133 }),
         Of("migration.rollback-started.v1", new RollbackStarted { Reason = "cancelled by ops", Cancelled = true, At = 1_795_341_600_134 }),
         Of("migration.rolled-back.v1", new MigrationRolledBack { DowntimeMs = 17.75, Bytes = 1L << 31, At = 1_795_341_600_135, Rounds = 3 }),
+        ("migration.rolled-back.v1", "migration.rolled-back.v1.2.golden", new MigrationRolledBack
+        {
+            DowntimeMs = 17.75,
+            Bytes = 1L << 31,
+            At = 1_795_341_600_135,
+            Rounds = 3,
+            Phases = { new Phase { Name = "stop", Ms = 16.5, Downtime = true } },
+        }),
         Of("claim.snapshot.v1", Snapshot()),
         StoppedAt("claim.snapshot.v1"),
+        GivenUpAt("claim.snapshot.v1"),
     ];
 
     /// <summary>Since its second file a migration says when its source was told to stop.</summary>
@@ -81,6 +90,16 @@ internal static class JournalSamples
         var snapshot = Snapshot();
         snapshot.Migrations[0].StoppedAt = 1_795_341_600_130;
         return (manifest, $"{manifest}.2.golden", snapshot);
+    }
+
+    /// <summary>Since its third file also when its target was reserved, and when it was given up.</summary>
+    private static (string Manifest, string File, IMessage Message) GivenUpAt(string manifest)
+    {
+        var snapshot = Snapshot();
+        snapshot.Migrations[0].StoppedAt = 1_795_341_600_130;
+        snapshot.Migrations[0].ReservedAt = 1_795_341_600_129;
+        snapshot.Migrations[0].RollbackAt = 1_795_341_600_134;
+        return (manifest, $"{manifest}.3.golden", snapshot);
     }
 
     private static ClaimSnapshot Snapshot() => new ClaimSnapshot

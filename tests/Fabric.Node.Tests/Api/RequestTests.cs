@@ -59,6 +59,7 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
         { "/api/v1/claims", """{"id":"a","device":"fab0:01:00.1"}""", "without its host" },
         { "/api/v1/claims/a/migrations", "{}", "'to' is missing" },
         { "/api/v1/claims/a/migrations", """{"to":5}""", "at $.to, line 1" },
+        { "/api/v1/claims/a/migrations", """{"to":"b","downtime":5}""", "at $.downtime, line 1" },
         { "/api/v1/claims/a/migrations", """{"to":"b","downtime_ms":0}""", "downtime_ms is 0" },
         { "/api/v1/claims/a/migrations", """{"to":"b","downtime_ms":600001}""", "downtime_ms is 600001" },
         { "/api/v1/claims/a/migrations", """{"to":"b","timeout_s":0}""", "timeout_s is 0" },

@@ -132,6 +132,22 @@ public sealed class AcceleratorGuestTests
     }
 
     [Fact]
+    public async Task A_gap_of_before_a_migration_is_not_one_of_the_migration()
+    {
+        await using var rig = await GuestRig.StartAsync();
+        rig.Run(50);
+        await rig.SetStateAsync(MigrationState.Stop);
+        rig.Run(200);
+        await rig.SetStateAsync(MigrationState.Running);
+        rig.Run(20);
+
+        rig.Guest.ForgetGaps();
+        rig.Run(20);
+
+        Assert.InRange(rig.Counters.LongestGapMs, 1, 15);
+    }
+
+    [Fact]
     public async Task A_guest_that_moves_with_its_memory_goes_on_without_damage()
     {
         await using var rig = await GuestRig.StartAsync();

@@ -1,3 +1,5 @@
+using Akka.Cluster.Sharding;
+using Akka.Cluster.Tools.Singleton;
 using Akka.Configuration;
 using Fabric.Node.Configuration;
 using Fabric.Node.Hosting;
@@ -47,6 +49,22 @@ public sealed class ClusterHoconTests
 
         Assert.Equal(provider, config.GetString("akka.persistence.journal.sql.provider-name"));
         Assert.Contains($"journal:{kind}", config.GetStringList("akka.cluster.roles"));
+    }
+
+    /// <summary>One of three control nodes may be starting, or dying: the other two allocate shards.</summary>
+    [Fact]
+    public void Two_of_three_control_nodes_are_enough_for_the_coordinator()
+    {
+        var settings = new FabricSettings { Node = new NodeSettings { Name = "one", Roles = ["control"] }, Journal = new JournalSettings { Connection = "Host=x" } };
+        var config = ClusterHocon.For(settings, sqlite: null).Select(ConfigurationFactory.ParseString).Aggregate((first, second) => second.WithFallback(first))
+            .WithFallback(ClusterSharding.DefaultConfig()).WithFallback(ClusterSingleton.DefaultConfig());
+
+        var sharding = ClusterShardingSettings.Create(config.GetConfig("akka.cluster.sharding"), config.GetConfig("akka.cluster.singleton"));
+
+        Assert.Equal((0, 0), (sharding.TuningParameters.CoordinatorStateWriteMajorityPlus, sharding.TuningParameters.CoordinatorStateReadMajorityPlus));
+        Assert.Equal(1, config.GetInt("akka.cluster.sharding.distributed-data.majority-min-cap"));
+        Assert.Empty(config.GetStringList("akka.cluster.sharding.distributed-data.durable.keys"));
+        Assert.True(sharding.TuningParameters.UpdatingStateTimeout < TimeSpan.FromSeconds(15), "A requester waits 15 s for a new claim.");
     }
 
     [Fact]

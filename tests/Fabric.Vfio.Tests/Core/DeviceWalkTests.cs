@@ -191,7 +191,7 @@ public sealed class DeviceWalkTests
             var registered = devices.Register(card, card == physical ? DriverDeclaration.VfioPci with { Resets = driver } : driver.Declaration, options);
             if (!registered.IsOk)
                 return;
-            card.HasSetAlone = () => registered.Value.Set.Gate.IsHeldByCurrentThread;
+            card.HasSetAlone = () => registered.Value.Set.IsTaken;
             watched.RemoveAll(device => device.Card == card);
             watched.Add(new Watched(registered.Value, card, driver));
         }

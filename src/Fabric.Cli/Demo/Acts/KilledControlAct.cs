@@ -10,6 +10,7 @@ namespace Fabric.Cli.Demo.Acts;
 internal static class KilledControlAct
 {
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
+    private const string TakenUp = "claim taken up";
     private const string Done = "migration done";
 
     public static async Task PlayAsync(Stage stage, CancellationToken cancellation)
@@ -28,6 +29,7 @@ internal static class KilledControlAct
             await stage.MiddleOfAsync(board, started.Id, cancellation);
             var last = await stage.WorkingAsync(cancellation);
             var clock = new FailoverClock(stage.Time);
+            var killedAt = stage.Time.GetUtcNow();
             var pid = stage.Fabric.Pid(killed);
             await stage.Fabric.KillAsync(killed);
             board.Set($"kill -9 {killed}", 1, "killed", $"process {pid}");
@@ -35,18 +37,25 @@ internal static class KilledControlAct
                 board, stage.Fabric.Api(before.Host!), before.Host!, before.Device!, stage.Time, cancellation);
             if (successor is null)
                 await RestartAsync(stage, killed, clock, board, cancellation);
+            var takenUp = false;
             var answering = stage.UntilAsync(
                 stage.ClaimAsync,
                 seen => seen.Workload is { } workload && workload.Steps > last.Workload!.Steps,
                 $"Claim {last.Id} tells of no more steps than before {killed} was killed",
                 Limit,
-                cancellation);
+                cancellation,
+                seen =>
+                {
+                    if (!takenUp)
+                        Reach(clock, board, TakenUp);
+                    takenUp = true;
+                });
             await Task.WhenAll(
-                ReachAsync(clock, board, "claim answers again", answering),
+                ReachAsync(clock, board, "workload heard of", answering),
                 ReachAsync(clock, board, Done, stage.EndOfAsync(board, started.Id, Limit, cancellation)),
                 successor is null
                     ? ReachAsync(clock, board, "cluster joined", stage.Fabric.ReadyAsync(killed, cancellation))
-                    : Task.CompletedTask);
+                    : NoticeAsync(stage, killed, killedAt, clock, board, cancellation));
             var ended = (await stage.Api.MigrationAsync(started.Id, cancellation)).Value;
             var running = await stage.RunningAsync(Limit, cancellation);
             return (ended, running, clock.Stop(killed, Done), new Away(last, await answering, device.Answers));
@@ -88,11 +97,32 @@ internal static class KilledControlAct
         await ReachAsync(clock, board, "API up", stage.Fabric.LiveAsync(control, cancellation));
     }
 
+    private static async Task NoticeAsync(
+        Stage stage, string killed, DateTimeOffset killedAt, FailoverClock clock, IBoard board, CancellationToken cancellation)
+    {
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        using var deadline = new CancellationTokenSource(Limit, stage.Time);
+        using var end = deadline.Token.Register(limited.Cancel);
+        try
+        {
+            var events = stage.Api.EventsAsync(null, limited.Token).Select(happened => happened.Value);
+            await DeathNotice.FollowAsync(events, killed, killedAt, milestone => Reach(clock, board, milestone));
+        }
+        catch (OperationCanceledException late) when (!cancellation.IsCancellationRequested)
+        {
+            throw new CommandFailure(
+                $"{killed} was not put out of the fabric within {Limit.TotalSeconds:0} s of its kill.", ExitCode.Failed, late);
+        }
+    }
+
     private static async Task ReachAsync(FailoverClock clock, IBoard board, string milestone, Task task)
     {
         await task;
-        board.Set(milestone, 1, $"{Units.Seconds(clock.Reach(milestone).TotalSeconds)} after the kill");
+        Reach(clock, board, milestone);
     }
+
+    private static void Reach(FailoverClock clock, IBoard board, string milestone) =>
+        board.Set(milestone, 1, $"{Units.Seconds(clock.Reach(milestone).TotalSeconds)} after the kill");
 
     /// <summary>The claim before the kill and at its first answer after it, and how often its host answered for its device.</summary>
     private sealed record Away(ClaimResource Last, ClaimResource First, int Answers);

@@ -12,7 +12,7 @@ internal static class KilledTargetAct
     {
         stage.Screen.Heading($"Migration back to {DemoNames.HostA}, which is killed before the commit");
         var before = await stage.WorkingAsync(cancellation);
-        var (migration, claim, failover) = await stage.Screen.ShowAsync(async board =>
+        var (migration, claim, later, failover) = await stage.Screen.ShowAsync(async board =>
         {
             await using var ticker = new WorkloadTicker(board, stage.Api, stage.Options.Claim, stage.Time, cancellation);
             var started = await stage.MigrateAsync(DemoNames.HostA, stage.Options.ThrottleMibPerSecond, cancellation);
@@ -25,7 +25,14 @@ internal static class KilledTargetAct
             clock.Reach("migration rolled back");
             var running = await stage.RunningAsync(Limit, cancellation);
             clock.Reach(Back);
-            return (ended, running, clock.Stop(DemoNames.HostA, Back));
+            // What was told until now may have been counted before the kill; the next count is of a moment after the rollback.
+            var counted = await stage.UntilAsync(
+                stage.ClaimAsync,
+                seen => seen.Workload is { } workload && workload.Steps > running.Workload!.Steps,
+                $"Claim {running.Id} tells of no more steps since its migration was rolled back",
+                Limit,
+                cancellation);
+            return (ended, running, counted, clock.Stop(DemoNames.HostA, Back));
         });
         stage.Record.Add(migration);
         stage.Record.Add(failover);
@@ -34,7 +41,7 @@ internal static class KilledTargetAct
             $"{migration.Id} rolled back to {DemoNames.HostB}",
             migration.Outcome == "rolled-back" && claim.Host == DemoNames.HostB,
             MigrationChecks.Ending(migration, claim));
-        WorkloadChecks.NeverStoppedForLonger(stage, $"{DemoNames.HostB} went on through the kill of its target", before, claim);
+        WorkloadChecks.NeverStoppedForLonger(stage, $"{DemoNames.HostB} went on through the kill of its target", before, later);
         await BringBackAsync(stage, cancellation);
     }
 

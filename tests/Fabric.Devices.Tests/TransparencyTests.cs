@@ -20,10 +20,9 @@ public sealed class TransparencyTests : DeviceTest
         async walk =>
         {
             var (alone, behind) = (new FakeFunction(walk.Item1), new FakeFunction(walk.Item1));
-            var parent = CreateTestProbe();
-            var core = parent.ChildActorOf(CoreOf(alone), Cancelled);
-            var hidden = parent.ChildActorOf(CoreOf(behind), Cancelled);
-            var driver = parent.ChildActorOf(PassthroughDriver.Props(new DriverContext(behind.Address, behind.Ids, hidden)), Cancelled);
+            var core = Sys.ActorOf(CoreOf(alone));
+            var hidden = Sys.ActorOf(CoreOf(behind));
+            var driver = Sys.ActorOf(PassthroughDriver.Props(new DriverContext(behind.Address, behind.Ids, hidden)));
             var (one, other) = (await RunAsync(core, walk.Item2), await RunAsync(driver, walk.Item2));
             Assert.Equal(one, other);
             Assert.Equal(alone.Calls, behind.Calls);

@@ -126,6 +126,9 @@ internal sealed record EmulatedSettings
 
     public int FunctionsPerAccelerator { get; init; } = 4;
 
+    /// <summary>The virtual functions are there from the start and stay; else the host makes them through SR-IOV.</summary>
+    public bool VirtualFunctionsAtStart { get; init; } = true;
+
     /// <summary>Device state of each virtual function, such as <c>64MiB</c>.</summary>
     public string StateSize { get; init; } = "64MiB";
 

@@ -83,7 +83,7 @@ internal sealed class HostSystem : IAsyncDisposable
 
     /// <summary>What settings say of emulated hardware.</summary>
     private static EmulatedBusOptions BusOptions(EmulatedSettings emulated) =>
-        new(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes);
+        new(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes) { VirtualFunctionsAtStart = emulated.VirtualFunctionsAtStart };
 
     /// <summary>The functions handed out are emulated: their PFs, which have no driver of their own, make VFs (SV-5).</summary>
     /// <param name="settings">As <see cref="SettingsLoader"/> has let them through.</param>

@@ -30,7 +30,7 @@ public sealed class DegradedTests
     }
 
     private static Task<HttpResponseMessage> InjectAsync(RunningDaemon daemon) =>
-        daemon.Api.PostAsJsonAsync("/api/v1/devices/one/fab0:01:00.1/aer", new { severity = "non-fatal" }, TestContext.Current.CancellationToken);
+        daemon.Api.PostAsJsonAsync("/api/v1/devices/one/fab0:01:00.1/faults", new { kind = "aer", severity = "non-fatal" }, TestContext.Current.CancellationToken);
 
     /// <summary>Health is asked for, it does not report by itself.</summary>
     private static async Task<string> UntilAsync(RunningDaemon daemon, string word)

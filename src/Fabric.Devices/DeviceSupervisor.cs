@@ -356,7 +356,7 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
         hung = hang;
         Note("hung", $"{hang.Call} has not come back for {hang.For.TotalSeconds:0.#} s");
         if (!IsQuarantined)
-            Quarantine($"it hangs in {hang.Call}, since {hang.For.TotalSeconds:0.#} s when it was given up", "fabric", readable: false);
+            Quarantine($"it hangs in {hang.Call}: not back after {hang.For.TotalSeconds:0.#} s", "fabric", readable: false);
     }
 
     // ---- The ladder, for this device alone -------------------------------------------------------------------------------------------

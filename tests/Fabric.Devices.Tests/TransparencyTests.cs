@@ -20,10 +20,10 @@ public sealed class TransparencyTests : DeviceTest
         async walk =>
         {
             var (alone, behind) = (new FakeFunction(walk.Item1), new FakeFunction(walk.Item1));
-            var parent = CreateTestProbe();
-            var core = parent.ChildActorOf(CoreOf(alone), Cancelled);
-            var hidden = parent.ChildActorOf(CoreOf(behind), Cancelled);
-            var driver = parent.ChildActorOf(PassthroughDriver.Props(new DriverContext(behind.Address, behind.Ids, hidden)), Cancelled);
+            // A parent each: a probe that has a child already hears of its probing when the next one is made.
+            var core = CreateTestProbe().ChildActorOf(CoreOf(alone), Cancelled);
+            var hidden = CreateTestProbe().ChildActorOf(CoreOf(behind), Cancelled);
+            var driver = CreateTestProbe().ChildActorOf(PassthroughDriver.Props(new DriverContext(behind.Address, behind.Ids, hidden)), Cancelled);
             var (one, other) = (await RunAsync(core, walk.Item2), await RunAsync(driver, walk.Item2));
             Assert.Equal(one, other);
             Assert.Equal(alone.Calls, behind.Calls);

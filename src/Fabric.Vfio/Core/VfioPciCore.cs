@@ -192,10 +192,11 @@ public sealed partial class VfioPciCore
         dma.Clear();
     }
 
+    internal void Join(DeviceSet set) => Set = set;
+
     /// <summary>Registered in its set: from here on it may sleep until it is opened (LC-4).</summary>
-    internal void Join(DeviceSet set)
+    internal void FinishRegistering()
     {
-        Set = set;
         power.Resync();
         ForceD0();
         AllowIdleSleep();

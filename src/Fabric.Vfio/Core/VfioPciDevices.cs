@@ -65,6 +65,17 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
             device.Join(set);
         }
 
+        // Hardware is touched without the gate: one that hangs keeps nobody else waiting.
+        try
+        {
+            device.FinishRegistering();
+        }
+        catch
+        {
+            Remove(device);
+            throw;
+        }
+
         return device;
     }
 

@@ -499,7 +499,8 @@ public sealed partial class VfioPciCoreActor
 
             TellRequest(left.Outcome.Requests - 1, left.Outcome.Notice);
             Context.System.Scheduler.ScheduleTellRepeatedly(Unregistration.Interval, Unregistration.Interval, self, new ReleaseTick(), self, tick);
-        }, byHost: true);
+        // One that cannot be let go in order is gone all the same.
+        }, byHost: true, givenUp: _ => supervisor.Tell(CoreLeft.Instance));
     }
 
     private void OnReleaseTick()

@@ -64,6 +64,8 @@ public abstract class CoreTest : DeviceTest
 
     protected static readonly TimeSpan CallDeadline = DeviceOptions.Default.CallDeadline;
 
+    private static readonly SupervisorStrategy Restarting = new OneForOneStrategy(static _ => Directive.Restart);
+
     private int made;
 
     protected CoreTest()
@@ -118,7 +120,7 @@ public abstract class CoreTest : DeviceTest
         var core = supervisor.ChildActorOf(
             VfioPciCoreActor.Props(new CoreContext(
                 function, registered, "vfio-pci", options ?? DeviceOptions.Default, Threads, Time, slot, Host, set)),
-            $"core-{++made}", Cancelled);
+            $"core-{++made}", Restarting, Cancelled);
         return new Device(function, core, supervisor, slot);
     }
 

@@ -29,6 +29,8 @@ internal sealed class Hold
     /// <summary>The call is under way.</summary>
     public Task Entered => entered.Task.WaitAsync(TimeSpan.FromSeconds(15));
 
+    public bool IsEntered => entered.Task.IsCompleted;
+
     public Exception? Failure { get; private set; }
 
     /// <summary>The call comes back, or throws.</summary>

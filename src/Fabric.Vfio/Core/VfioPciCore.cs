@@ -179,7 +179,10 @@ public sealed partial class VfioPciCore
         PhysicalFunction?.ContinueUnregistering();
     }
 
-    /// <summary>Whatever others count on of a core that is given up (LC-42): its use of the PF's token, its mappings.</summary>
+    /// <summary>
+    /// Gives back what a core that is given up had of others and of the host: its use of the PF's token (LC-42), mappings, buffers, vectors, BARs.
+    /// What is left in the function is for a reset.
+    /// </summary>
     internal void GiveUp()
     {
         Registration = RegistrationState.Unregistered;
@@ -190,6 +193,13 @@ public sealed partial class VfioPciCore
         if (lost.IsFinished)
             PhysicalFunction?.token?.RemoveUser();
         dma.Clear();
+        lost.DmaBufs.End();
+        lost.IoEventFds.Clear();
+        foreach (var added in lost.DeviceRegions)
+            added.Region.Release();
+        lost.Interrupts.TearDown();
+        lost.Interrupts.DropTriggers();
+        lost.Regions.ReleaseBars();
     }
 
     internal void Join(DeviceSet set) => Set = set;

@@ -139,7 +139,14 @@ internal sealed record TurnGranted(long Number, ImmutableArray<LentMember> Lent)
 internal sealed record TurnRefused(long Number, VfioError Error) : INoSerializationVerificationNeeded;
 
 /// <param name="IsOpen">Whether the member is open now.</param>
-internal sealed record EndTurn(long Number, bool IsOpen) : INoSerializationVerificationNeeded;
+/// <param name="Hang">A call that has the lent members in hand does not come back: they are out of service until <see cref="SetCameBack"/>.</param>
+internal sealed record EndTurn(long Number, bool IsOpen, SetHang? Hang = null) : INoSerializationVerificationNeeded;
+
+/// <summary>A reset of the whole set hangs.</summary>
+internal sealed record SetHang(string Call, TimeSpan For, VfioError Standing);
+
+/// <summary>The call of a turn that hung has come back.</summary>
+internal sealed record SetCameBack(long Number) : INoSerializationVerificationNeeded;
 
 /// <summary>The set wants a member for another's turn. Answered with <see cref="CoreLent"/> or <see cref="CoreNotLent"/>; <see cref="CoreReturned"/> ends it.</summary>
 internal sealed record LendCore(long Turn) : INoSerializationVerificationNeeded;
@@ -148,14 +155,20 @@ internal sealed record CoreLent(long Turn, LentMember Member) : INoSerialization
 
 internal sealed record CoreNotLent(long Turn, VfioError Error) : INoSerializationVerificationNeeded;
 
-internal sealed record CoreReturned(long Turn) : INoSerializationVerificationNeeded;
+/// <param name="Hang">What has the core in hand still, and does not come back; <see cref="CoreCameBack"/> ends that.</param>
+internal sealed record CoreReturned(long Turn, SetHang? Hang = null) : INoSerializationVerificationNeeded;
+
+internal sealed record CoreCameBack : INoSerializationVerificationNeeded
+{
+    public static CoreCameBack Instance { get; } = new();
+}
 
 /// <param name="Consumer">Who holds it; null where nobody does.</param>
 internal sealed record LentMember(PciAddress Address, IActorRef? Consumer, bool ByGroup, int? IommuGroup);
 
 // ---- Core to its IOMMU group, by way of the host (§11.3: group lock) -----------------------------------------------------------------
 
-/// <summary>A first open asks for its group (LC-13). Answered with <see cref="GroupAdmitted"/> or <see cref="GroupRefused"/>.</summary>
+/// <summary>An open asks for its group (LC-13). Answered with <see cref="GroupAdmitted"/> or <see cref="GroupRefused"/>.</summary>
 /// <param name="By">The open group that the device is opened by; null for its cdev.</param>
 internal sealed record AdmitToGroup(long Number, int Group, PciAddress Address, GroupSessionId? By) : INoSerializationVerificationNeeded;
 
@@ -163,5 +176,5 @@ internal sealed record GroupAdmitted(long Number) : INoSerializationVerification
 
 internal sealed record GroupRefused(long Number, VfioError Error) : INoSerializationVerificationNeeded;
 
-/// <summary>A device is closed.</summary>
-internal sealed record LeaveGroup(int Group, PciAddress Address) : INoSerializationVerificationNeeded;
+/// <summary>What was admitted with this number is not open any more.</summary>
+internal sealed record LeaveGroup(long Number, int Group, PciAddress Address) : INoSerializationVerificationNeeded;

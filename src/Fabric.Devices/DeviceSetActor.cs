@@ -10,9 +10,12 @@ namespace Fabric.Devices;
 internal sealed class DeviceSetActor(DeviceOptions options) : UntypedActor
 {
     private readonly Dictionary<IActorRef, bool> members = [];
-    private readonly Queue<Turn> waiting = new();
+    private readonly LinkedList<Turn> waiting = [];
     private readonly HashSet<IActorRef> asked = [];
     private readonly List<(IActorRef Core, LentMember Member)> lent = [];
+
+    /// <summary>Whom a call that hangs has in hand, by the turn that it was made in.</summary>
+    private readonly Dictionary<(IActorRef Core, long Number), IActorRef[]> hanging = [];
     private Turn? current;
     private long serial;
     private ICancelable? deadline;
@@ -32,12 +35,20 @@ internal sealed class DeviceSetActor(DeviceOptions options) : UntypedActor
                 Context.Watch(Sender);
                 break;
             case TakeTurn take:
-                waiting.Enqueue(new Turn(Sender, take.Number, take.Kind));
+                waiting.AddLast(new Turn(Sender, take.Number, take.Kind));
                 Next();
                 break;
             case EndTurn end when current is { } turn && turn.Core.Equals(Sender) && turn.Number == end.Number:
                 members[Sender] = end.IsOpen;
-                End();
+                if (end.Hang is not null)
+                    hanging[(Sender, end.Number)] = [.. lent.Select(static entry => entry.Core)];
+                End(end.Hang);
+                break;
+            case SetCameBack back when hanging.Remove((Sender, back.Number), out var held):
+                foreach (var core in held)
+                    core.Tell(CoreCameBack.Instance);
+                break;
+            case SetCameBack:
                 break;
             case EndTurn:
                 // It gave back what came too late for it.
@@ -70,8 +81,10 @@ internal sealed class DeviceSetActor(DeviceOptions options) : UntypedActor
 
     private void Next()
     {
-        if (current is not null || !waiting.TryDequeue(out current))
+        if (current is not null || waiting.First is not { } next)
             return;
+        waiting.RemoveFirst();
+        current = next.Value;
         serial++;
         var others = members.Keys.Where(member => !member.Equals(current.Core)).ToArray();
         if (current.Kind == TurnKind.Open || (current.Kind == TurnKind.Close && others.Any(member => members[member])))
@@ -114,25 +127,30 @@ internal sealed class DeviceSetActor(DeviceOptions options) : UntypedActor
         Next();
     }
 
-    private void End()
+    private void End(SetHang? hang = null)
     {
-        GiveBack();
+        GiveBack(hang);
         current = null;
         Next();
     }
 
-    private void GiveBack()
+    private void GiveBack(SetHang? hang = null)
     {
         deadline?.Cancel();
         asked.Clear();
         foreach (var (core, _) in lent)
-            core.Tell(new CoreReturned(serial));
+            core.Tell(new CoreReturned(serial, hang));
         lent.Clear();
     }
 
     private void Leave(IActorRef gone)
     {
         members.Remove(gone);
+        // Nobody would end a turn that it got.
+        foreach (var turn in waiting.Where(turn => turn.Core.Equals(gone)).ToArray())
+            waiting.Remove(turn);
+        foreach (var turn in hanging.Keys.Where(turn => turn.Core.Equals(gone)).ToArray())
+            hanging.Remove(turn);
         lent.RemoveAll(entry => entry.Core.Equals(gone));
         if (current?.Core.Equals(gone) == true)
             End();

@@ -10,7 +10,8 @@ namespace Fabric.Devices;
 /// </summary>
 internal sealed class IommuGroupActor(int group) : UntypedActor
 {
-    private readonly Dictionary<PciAddress, GroupSessionId?> open = [];
+    /// <summary>Which way a device is open, by its address and the number of its admission: one that is left late is not another's.</summary>
+    private readonly Dictionary<(PciAddress Address, long Number), GroupSessionId?> open = [];
     private (GroupSessionId Id, string Holder, IActorRef Consumer)? opened;
     private long last;
 
@@ -30,7 +31,7 @@ internal sealed class IommuGroupActor(int group) : UntypedActor
                 Sender.Tell(Admit(admit));
                 break;
             case LeaveGroup leave:
-                open.Remove(leave.Address);
+                open.Remove((leave.Address, leave.Number));
                 break;
             case Terminated gone when opened is { } held && gone.ActorRef.Equals(held.Consumer):
                 opened = null;
@@ -48,7 +49,7 @@ internal sealed class IommuGroupActor(int group) : UntypedActor
         if (opened is { } held)
             return new DeviceFailed(Errno.EBUSY, $"IOMMU group {group} is open already, by {held.Holder}.");
         if (open.Count > 0)
-            return new DeviceFailed(Errno.EBUSY, $"{string.Join(", ", open.Keys)} of IOMMU group {group} is open; close it there first.");
+            return new DeviceFailed(Errno.EBUSY, $"{OpenDevices} of IOMMU group {group} is open; close it there first.");
         var id = new GroupSessionId(group, ++last);
         opened = (id, asked.Holder, asked.Consumer);
         Context.Watch(asked.Consumer);
@@ -60,17 +61,19 @@ internal sealed class IommuGroupActor(int group) : UntypedActor
         if (opened is not { } held || held.Id != close.Session)
             return new DeviceFailed(Errno.ENODEV, "This group session is closed; open the group again.");
         if (open.Count > 0)
-            return new DeviceFailed(Errno.EBUSY, $"{string.Join(", ", open.Keys)} is open by this group; close it first.");
+            return new DeviceFailed(Errno.EBUSY, $"{OpenDevices} is open by this group; close it first.");
         Context.Unwatch(held.Consumer);
         opened = null;
         return DeviceDone.Instance;
     }
 
+    private string OpenDevices => string.Join(", ", open.Keys.Select(static entry => entry.Address).Distinct());
+
     private object Admit(AdmitToGroup admit)
     {
         if (Refusal(admit.By) is { } refused)
             return new GroupRefused(admit.Number, refused);
-        open[admit.Address] = admit.By;
+        open[(admit.Address, admit.Number)] = admit.By;
         return new GroupAdmitted(admit.Number);
     }
 

@@ -16,7 +16,7 @@ public sealed partial class VfioPciCoreActor
         GetIrqInfo get => Reply(Core.GetIrqInfo(get.Index), static info => new IrqInfoRead(info)),
         SetDeviceIrqs set => ReplyOf(Core.SetIrqs(set.Request)),
         SetTrigger set => ReplyOf(Core.SetTrigger(set.Index, set.Target)),
-        GetHotResetInfo get => Reply(Core.GetHotResetInfo(OwnershipOf(SessionOf(get), [], [])), static info => new HotResetInfoRead(info)),
+        GetHotResetInfo get => Reply(Core.GetHotResetInfo(OwnershipOf(SessionOf(get), [], siblings)), static info => new HotResetInfoRead(info)),
         SetIoEventFd set => ReplyOf(Core.SetIoEventFd(set.Write, set.Source)),
         FindFeature find => Reply(Core.FindFeature(find.Feature), static operations => new FeatureFound(operations)),
         SetVfToken set => ReplyOf(Core.SetVfToken(set.Token)),

@@ -11,7 +11,20 @@ namespace Fabric.Devices;
 public sealed partial class VfioPciCoreActor
 {
     private bool hasTurn;
-    private bool inGroup;
+
+    /// <summary>The number of its admission to its group.</summary>
+    private long? admission;
+
+    /// <summary>The turn in which a reset of the whole set hangs.</summary>
+    private long? hangingTurn;
+
+    /// <summary>Another member's call that has this one in hand hangs.</summary>
+    private SetHang? heldBy;
+
+    /// <summary>Of all cores: a restarted one must not take what its forerunner asked for as its own.</summary>
+    private static long lastTurn;
+
+    private ImmutableArray<LentMember> siblings = [];
     private bool isLent;
     private long turn;
     private long lentFor;
@@ -32,15 +45,12 @@ public sealed partial class VfioPciCoreActor
             return;
         }
 
-        if (sessions.Count > 0)
-        {
-            asker.Tell(new DeviceOpened(AddSession(open)));
-            return;
-        }
-
         if (context.Host.IsNobody() || context.Function.IommuGroup is not { } group)
         {
-            OpenAdmitted(open, asker, tried);
+            if (open.Group is null)
+                OpenAdmitted(open, asker, tried);
+            else
+                asker.Tell(new DeviceFailed(Errno.EINVAL, $"{Address} is in no IOMMU group; open it by its cdev."));
             return;
         }
 
@@ -50,9 +60,20 @@ public sealed partial class VfioPciCoreActor
             answer =>
             {
                 if (answer is GroupRefused refused)
+                {
                     Answer(open, asker, tried, new DeviceFailed(refused.Error));
+                }
+                else if (sessions.Count > 0)
+                {
+                    // Open by this group already: what admitted the first of them holds for all.
+                    LeaveGroup(((GroupAdmitted)answer).Number);
+                    asker.Tell(new DeviceOpened(AddSession(open)));
+                }
                 else
+                {
+                    admission = ((GroupAdmitted)answer).Number;
                     OpenAdmitted(open, asker, tried);
+                }
             },
             late => Refuse(open, asker, tried, late));
     }
@@ -82,7 +103,8 @@ public sealed partial class VfioPciCoreActor
     private void Refuse(OpenDevice open, Asker asker, int tried, VfioError error)
     {
         EndTurn();
-        LeaveGroup();
+        if (sessions.Count == 0)
+            LeaveGroup();
         Answer(open, asker, tried, new DeviceFailed(error));
     }
 
@@ -106,11 +128,11 @@ public sealed partial class VfioPciCoreActor
     private void OnConsumerDied(IActorRef consumer)
     {
         foreach (var orphan in sessions.Where(session => session.Consumer.Equals(consumer)).ToArray())
-            Close(orphan, "its holder died", static () => { });
+            Close(orphan, "its holder died", null, static () => { });
     }
 
     /// <summary>Closes a session, and with the last one the device (LC-30).</summary>
-    private void Close(OpenSession session, string why, Action closed)
+    private void Close(OpenSession session, string why, Asker? asker, Action closed, Action<VfioError>? givenUp = null)
     {
         if (sessions.Count > 1)
         {
@@ -119,27 +141,44 @@ public sealed partial class VfioPciCoreActor
             return;
         }
 
-        InTurn(TurnKind.Close, null, CloseLast, static _ => { });
+        InTurn(TurnKind.Close, asker, CloseLast, error =>
+        {
+            asker?.Tell(new DeviceFailed(error));
+            givenUp?.Invoke(error);
+        });
 
         void CloseLast(TurnGranted? granted) => Start(
-            Closing, null,
-            core =>
+            Closing, asker,
+            static core =>
             {
                 core.Close();
-                if (granted is { Lent.IsDefault: false })
-                    core.TryResetSet();
                 return core.Registration;
             },
             left =>
             {
-                Forget(session, why);
-                EndTurn();
-                LeaveGroup();
-                closed();
-                if (left.Outcome == RegistrationState.Unregistered)
-                    Depart();
+                // By itself: if the close hangs and comes back late, the others are not its any more.
+                if (granted is { Lent.IsDefault: false } && left.Outcome == RegistrationState.Registered)
+                    Start("reset of its set", asker, TryResetSet, _ => End(left.Outcome), givenUp: givenUp, hasOthers: true);
+                else
+                    End(left.Outcome);
             },
-            givenUp: _ => LeaveGroup());
+            givenUp: givenUp);
+
+        void End(RegistrationState left)
+        {
+            Forget(session, why);
+            EndTurn();
+            LeaveGroup();
+            closed();
+            if (left == RegistrationState.Unregistered)
+                Depart();
+        }
+
+        static bool TryResetSet(VfioPciCore core)
+        {
+            core.TryResetSet();
+            return true;
+        }
     }
 
     private void Forget(OpenSession session, string why)
@@ -166,10 +205,15 @@ public sealed partial class VfioPciCoreActor
 
     private void LeaveGroup()
     {
-        if (!inGroup)
-            return;
-        inGroup = false;
-        context.Host.Tell(new LeaveGroup(context.Function.IommuGroup!.Value, Address), self);
+        if (admission is { } admitted)
+            LeaveGroup(admitted);
+        admission = null;
+    }
+
+    private void LeaveGroup(long admitted)
+    {
+        if (context.Function.IommuGroup is { } group)
+            context.Host.Tell(new LeaveGroup(admitted, group, Address), self);
     }
 
     // ---- Waiting for set and group ---------------------------------------------------------------------------------------------------
@@ -177,7 +221,7 @@ public sealed partial class VfioPciCoreActor
     private void WaitFor(string what, Asker? asker, TimeSpan? deadline, Action<long> ask, Action<object> then, Action<VfioError> givenUp)
     {
         phase = Phase.Waiting;
-        var number = ++turn;
+        var number = turn = Interlocked.Increment(ref lastTurn);
         work = new Work(
             what, number, ByHost: false, asker, then, givenUp,
             deadline is { } limit ? Schedule(limit, new DeadlinePassed(number, OfLane: false)) : null, context.Time.GetTimestamp());
@@ -200,14 +244,13 @@ public sealed partial class VfioPciCoreActor
             if (answer is TurnGranted)
                 context.Set.Tell(new EndTurn(number, sessions.Count > 0), self);
             if (answer is GroupAdmitted)
-                context.Host.Tell(new LeaveGroup(context.Function.IommuGroup!.Value, Address), self);
+                LeaveGroup(number);
             return;
         }
 
         waiting.Deadline?.Cancel();
         Settle();
         hasTurn = answer is TurnGranted;
-        inGroup |= answer is GroupAdmitted;
         waiting.Then(answer);
         if (phase is Phase.Ready or Phase.Fenced)
             Stash.UnstashAll();
@@ -236,12 +279,12 @@ public sealed partial class VfioPciCoreActor
             refused);
     }
 
-    private void EndTurn()
+    private void EndTurn(SetHang? hang = null)
     {
         if (!hasTurn)
             return;
         hasTurn = false;
-        context.Set.Tell(new EndTurn(turn, sessions.Count > 0), self);
+        context.Set.Tell(new EndTurn(turn, sessions.Count > 0, hang), self);
     }
 
     private void OnLending(object message)
@@ -263,6 +306,12 @@ public sealed partial class VfioPciCoreActor
                 break;
             case CoreReturned returned when isLent && returned.Turn == lentFor:
                 isLent = false;
+                if (returned.Hang is { } hang)
+                {
+                    HangWith(hang);
+                    break;
+                }
+
                 TellDriver();
                 if (phase == Phase.Lent)
                 {
@@ -271,7 +320,23 @@ public sealed partial class VfioPciCoreActor
                 }
 
                 break;
+            case CoreCameBack when heldBy is { } hung:
+                heldBy = null;
+                supervisor.Tell(new HangEnded(hung.Call, hung.For));
+                break;
         }
+    }
+
+    /// <summary>Another member's reset of the whole set has this one in hand, and does not come back.</summary>
+    private void HangWith(SetHang hang)
+    {
+        var waited = phase == Phase.Waiting ? work : null;
+        waited?.Deadline?.Cancel();
+        (heldBy, work) = (hang, null);
+        Fence(new VfioError(Errno.EIO, $"{Address} is in the hands of a {hang.Call}: {hang.Standing.Sentence}"));
+        supervisor.Tell(new HardwareHung(hang.Call, hang.For));
+        waited?.GivenUp(standing);
+        Stash.UnstashAll();
     }
 
     // ---- Hot reset -------------------------------------------------------------------------------------------------------------------
@@ -289,10 +354,21 @@ public sealed partial class VfioPciCoreActor
                     EndTurn();
                     supervisor.Tell(new ResetTried("hot reset", reset.Outcome.IsOk, "asked for by its holder", reset.Took));
                     Answer(hot, asker, tried, ReplyOf(reset.Outcome));
-                });
+                }, hasOthers: true);
             },
             refused => Answer(hot, asker, tried, new DeviceFailed(refused)));
     }
+
+    /// <summary>Whose the others are, they say: the set is asked for them, and given back before hardware is.</summary>
+    private void TellHotResetInfo(GetHotResetInfo get, Asker asker, int tried) => InTurn(
+        TurnKind.HotReset, asker,
+        granted =>
+        {
+            siblings = granted?.Lent ?? [];
+            EndTurn();
+            ServeAtOnce(get, asker);
+        },
+        refused => Answer(get, asker, tried, new DeviceFailed(refused)));
 
     /// <summary>By group what the caller passes; by cdev what the caller's consumer holds, as one iommufd would (LC-54).</summary>
     private IHotResetOwnership OwnershipOf(OpenSession mine, ImmutableArray<GroupSessionId> groups, ImmutableArray<LentMember> others)
@@ -315,6 +391,9 @@ public sealed partial class VfioPciCoreActor
         {
             case ProbeAnew:
                 DropSessions("the device is probed anew");
+                // Open as its set knew it, it may have been; now it is not.
+                if (!context.Set.IsNobody())
+                    context.Set.Tell(JoinSet.Instance);
                 BeginProbe(anew: true);
                 break;
             case EndSessions end:
@@ -365,7 +444,9 @@ public sealed partial class VfioPciCoreActor
         if (phase == Phase.Fenced || sessions.Count == 0)
             asker.Tell(CoreDone.Instance);
         else
-            Close(sessions[^1], why, () => self.Tell(new EndSessions(why), asker));
+            Close(sessions[^1], why, null, EndNext, _ => EndNext());
+
+        void EndNext() => self.Tell(new EndSessions(why), asker);
     }
 
     private void ResetWithOthers(ResetScope scope, IActorRef asker)
@@ -386,7 +467,7 @@ public sealed partial class VfioPciCoreActor
                     EndTurn();
                     asker.Tell(new CoreWasReset(done.Outcome.Outcome, done.Outcome.Answers, done.Took));
                 },
-                byHost: true, givenUp: hung => asker.Tell(new CoreWasReset(hung, Answers: false, Options.SlowCallDeadline))),
+                byHost: true, givenUp: hung => asker.Tell(new CoreWasReset(hung, Answers: false, Options.SlowCallDeadline)), hasOthers: true),
             refused => asker.Tell(new CoreWasReset(refused, Answers: true, TimeSpan.Zero)));
     }
 
@@ -418,7 +499,8 @@ public sealed partial class VfioPciCoreActor
 
             TellRequest(left.Outcome.Requests - 1, left.Outcome.Notice);
             Context.System.Scheduler.ScheduleTellRepeatedly(Unregistration.Interval, Unregistration.Interval, self, new ReleaseTick(), self, tick);
-        }, byHost: true);
+        // One that cannot be let go in order is gone all the same.
+        }, byHost: true, givenUp: _ => supervisor.Tell(CoreLeft.Instance));
     }
 
     private void OnReleaseTick()

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Akka.Actor;
+using Akka.Event;
 using Fabric.Devices.Hardware;
 using Fabric.Pci;
 using Fabric.Pci.Recovery;
@@ -24,6 +25,9 @@ public sealed class CoreSlot(long firstSession)
 {
     public VfioPciCore? Core { get; set; }
 
+    /// <summary>Held for each call on the lane, whichever incarnation made it.</summary>
+    internal Lock Hardware { get; } = new();
+
     public long LastSession { get; set; } = firstSession;
 }
 
@@ -47,13 +51,15 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
     private Departure? departure;
     private CallWatch? watch;
     private (Asker Asker, Exception Cause)? failed;
+    private Work? abandoned;
+    private readonly List<Again> contending = [];
     private bool restarting;
 
     public VfioPciCoreActor(CoreContext context)
     {
         this.context = context;
         (self, supervisor) = (Self, Context.Parent);
-        lane = new HardwareLane(context.Threads, context.Time);
+        lane = new HardwareLane(context.Threads, context.Time, context.Slot.Hardware);
     }
 
     private enum Phase
@@ -85,12 +91,20 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
     {
         /// <summary>A driver knows of the resets that it asks for itself, and of those at open and close.</summary>
         public bool TellsOfResets { get; init; }
+
+        /// <summary>The call is made to the other members of the set as well.</summary>
+        public bool HasOthers { get; init; }
+
+        public bool IsProbe { get; init; }
     }
 
     private sealed record DeadlinePassed(long Number, bool OfLane);
 
     /// <summary>A request that met contention is tried again.</summary>
-    private sealed record Again(DeviceRequest Request, Asker Asker, int Tried);
+    private sealed record Again(DeviceRequest Request, Asker Asker, int Tried)
+    {
+        public required Cancelable Timer { get; init; }
+    }
 
     public IStash Stash { get; set; } = null!;
 
@@ -121,6 +135,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
                 Serve(request, new Asker(Sender, 0));
                 break;
             case Again again:
+                contending.Remove(again);
                 Serve(again.Request, again.Asker, again.Tried);
                 break;
             case LaneReturned returned:
@@ -134,11 +149,11 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
             case TurnGranted or TurnRefused or GroupAdmitted or GroupRefused:
                 OnGate(message);
                 break;
-            case LendCore or CoreReturned:
+            case LendCore or CoreReturned or CoreCameBack:
                 OnLending(message);
                 break;
             case InspectPart:
-                Sender.Tell(new PartInspected(Inspect()));
+                InspectFor(Sender);
                 break;
             case DriverAttached:
                 driver = Sender;
@@ -190,7 +205,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
                 asker.Tell(Stale);
                 break;
             case CloseDevice close:
-                Close(FindSession(close.Session)!, "closed by its holder", () => asker.Tell(DeviceDone.Instance));
+                Close(FindSession(close.Session)!, "closed by its holder", asker, () => asker.Tell(DeviceDone.Instance));
                 break;
             case ResetDevice:
                 Start("reset", asker, static core => core.Reset(), reset =>
@@ -198,6 +213,9 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
                     supervisor.Tell(new ResetTried("reset", reset.Outcome.IsOk, "asked for by its holder", reset.Took));
                     Answer(request, asker, tried, ReplyOf(reset.Outcome));
                 });
+                break;
+            case GetHotResetInfo info:
+                TellHotResetInfo(info, asker, tried);
                 break;
             case HotResetDevice hot:
                 HotReset(hot, asker, tried);
@@ -218,28 +236,42 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
     private void ServeAtOnce(DeviceRequest request, Asker asker)
     {
         DeviceReply reply;
+        bool isDead;
         watch?.Enter(request, asker);
         try
         {
             reply = AnswerOf(request);
+            isDead = reply is RegionRead { Data: { Length: >= sizeof(uint) } data } && IsAllOnes(data.Span) && !Core.Answers();
         }
         catch (Exception cause)
         {
-            if (watch?.Leave() != false)
-                failed = (asker, cause);
+            if (watch?.Leave() == false)
+            {
+                CameBackLate(request);
+                return;
+            }
+
+            failed = (asker, cause);
             throw;
         }
 
         if (watch?.Leave() == false)
         {
-            Fence(new VfioError(Errno.EIO, "A call to this device hung; it is out of service until it is put back."));
-            supervisor.Tell(new HangEnded(request.GetType().Name, TimeSpan.Zero));
+            CameBackLate(request);
             return;
         }
 
         asker.Tell(reply);
-        if (reply is RegionRead { Data: { Length: >= sizeof(uint) } data } && IsAllOnes(data.Span) && !Core.Answers())
+        if (isDead)
             supervisor.Tell(new LinkFoundDead());
+    }
+
+    /// <summary>A call of the mailbox's own thread had been given up; what it brought, or threw, is thrown away.</summary>
+    private void CameBackLate(object call)
+    {
+        Fence(new VfioError(Errno.EIO, "A call to this device hung; it is out of service until it is put back."));
+        supervisor.Tell(new HangEnded(call.GetType().Name, TimeSpan.Zero));
+        Stash.UnstashAll();
     }
 
     private OpenSession? FindSession(SessionId id)
@@ -259,7 +291,11 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
     private void Answer(DeviceRequest request, Asker asker, int tried, DeviceReply reply)
     {
         if (reply is DeviceFailed { Error.Errno: Errno.EAGAIN } && Options.RetryContention?.DelayAfter(tried) is { } delay)
-            Context.System.Scheduler.ScheduleTellOnce(delay, self, new Again(request, asker, tried + 1), self);
+        {
+            var again = new Again(request, asker, tried + 1) { Timer = new Cancelable(Context.System.Scheduler) };
+            contending.Add(again);
+            Context.System.Scheduler.ScheduleTellOnce(delay, self, again, self, again.Timer);
+        }
         else
             asker.Tell(reply);
     }
@@ -270,14 +306,17 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
 
     private readonly record struct Timed<T>(T Outcome, TimeSpan Took);
 
-    private void Start<T>(string what, Asker? asker, Func<VfioPciCore, T> call, Action<Timed<T>> then, bool byHost = false, Action<VfioError>? givenUp = null)
+    private void Start<T>(
+        string what, Asker? asker, Func<VfioPciCore, T> call, Action<Timed<T>> then, bool byHost = false, Action<VfioError>? givenUp = null,
+        bool hasOthers = false)
     {
         var core = Core;
-        StartBare(what, asker, () => call(core), then, byHost, givenUp);
+        StartBare(what, asker, () => call(core), then, byHost, givenUp, hasOthers);
     }
 
     /// <summary>Has the lane make a call; the mailbox goes on with its outcome. One that throws is a failure of the core.</summary>
-    private void StartBare<T>(string what, Asker? asker, Func<T> call, Action<Timed<T>> then, bool byHost, Action<VfioError>? givenUp)
+    private void StartBare<T>(
+        string what, Asker? asker, Func<T> call, Action<Timed<T>> then, bool byHost, Action<VfioError>? givenUp, bool hasOthers = false)
     {
         phase = Phase.Busy;
         var number = lane.Start(call, self);
@@ -286,6 +325,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
             Schedule(Options.SlowCallDeadline, new DeadlinePassed(number, OfLane: true)), context.Time.GetTimestamp())
         {
             TellsOfResets = sessions.Count > 0 && asker?.Call is null or 0 && what != Closing,
+            HasOthers = hasOthers,
         };
 
         static Timed<T> Outcome(LaneReturned returned) => new((T)returned.Result!, returned.Took);
@@ -295,9 +335,15 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
     {
         if (work is not { } done || done.Number != returned.Number || phase == Phase.Fenced)
         {
-            // It had been given up; what it brought is thrown away.
-            supervisor.Tell(new HangEnded(work?.What ?? "a call", returned.Took));
-            work = null;
+            // It had been given up, perhaps by an earlier incarnation; what it brought is thrown away.
+            var isOurs = work?.Number == returned.Number;
+            supervisor.Tell(new HangEnded(isOurs ? work!.What : "a call", returned.Took));
+            if (isOurs)
+                work = null;
+            if (isOurs && hangingTurn is { } hanging)
+                context.Set.Tell(new SetCameBack(hanging), self);
+            if (isOurs)
+                hangingTurn = null;
             return;
         }
 
@@ -305,8 +351,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         (phase, work) = (Phase.Ready, null);
         if (returned.Failure is { } cause)
         {
-            if (done.Asker is { } asker)
-                failed = (asker, cause);
+            (failed, abandoned) = (done.Asker is { } asker ? (asker, cause) : null, done);
             throw new CoreFailedException(done.What, cause);
         }
 
@@ -326,7 +371,9 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
             var age = context.Time.GetElapsedTime(current.Began);
             var hung = new VfioError(Errno.EIO, $"{Address} hangs in {current.What}; it is out of service until that has come back and it is put back.");
             Fence(hung);
-            EndTurn();
+            if (hasTurn && current.HasOthers)
+                hangingTurn = turn;
+            EndTurn(hangingTurn is null ? null : new SetHang(current.What, age, hung));
             current.Asker?.Tell(new DeviceFailed(hung));
             current.GivenUp(hung);
             supervisor.Tell(new HardwareHung(current.What, age));
@@ -360,17 +407,18 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
 
     // ---- Probing ---------------------------------------------------------------------------------------------------------------------
 
-    private void BeginProbe(bool anew) => StartBare(
-        anew ? "reset and probe" : "probe", null, () => Probe(context, notices, anew), probed =>
+    private void BeginProbe(bool anew)
+    {
+        StartBare(anew ? "reset and probe" : "probe", null, () => Probe(context, notices, anew), probed =>
         {
-            if (probed.Outcome.IsOk)
-                context.Slot.Core = probed.Outcome.Value;
-            else
+            if (!probed.Outcome.IsOk)
                 (phase, standing) = (Phase.Fenced, probed.Outcome.Error);
             supervisor.Tell(new CoreProbed(probed.Outcome.IsOk ? null : probed.Outcome.Error, anew));
         },
         // Not contention: who comes meanwhile waits for a device to be there at all.
         byHost: false, givenUp: hung => supervisor.Tell(new CoreProbed(hung, anew)));
+        work = work! with { IsProbe = true };
+    }
 
     /// <summary>On the lane.</summary>
     private static VfioResult<VfioPciCore> Probe(CoreContext context, IResetObserver notices, bool anew)
@@ -385,6 +433,8 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         var registered = context.Devices.Register(context.Function, declaration with { Resets = notices }, context.Options.Core);
         if (!registered.IsOk)
             return registered;
+        // From here on whoever probes next can forget it, whatever becomes of this probe.
+        context.Slot.Core = registered.Value;
         if (context.Options.ResetOrder is { } order)
             registered.Value.SetResetMethods([.. order.Intersect(context.Function.ResetMethods)]);
         if (anew && registered.Value.ResetByHost() is { IsOk: false } failed && failed.Error.Errno != Errno.ENOTTY)
@@ -417,8 +467,26 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         departure?.Tick.Cancel();
         DropSessions(restarting ? "the device failed" : "the device was taken away");
         EndTurn();
+        if (phase is Phase.Waiting or Phase.Busy && work is { } interrupted)
+        {
+            LeaveGroup(interrupted.Number);
+            if (phase == Phase.Busy)
+                interrupted.Asker?.Tell(restarting ? Failed : Gone);
+            abandoned = interrupted;
+        }
+
+        // One that probes is asked for by nobody but its supervisor, who has it probed anew.
+        if (abandoned is { IsProbe: false } given)
+            given.GivenUp((restarting ? Failed : Gone).Error);
         if (failed is { } told)
             told.Asker.Tell(new DeviceFailed(Errno.EIO, $"The device failed: {told.Cause.Message} It is reset; open it again."));
+        var log = Context.GetLogger();
+        foreach (var again in contending)
+        {
+            again.Timer.Cancel();
+            again.Asker.Tell(restarting ? Failed : Gone);
+        }
+
         if (restarting)
             return;
         foreach (var waiting in Stash.ClearStash())
@@ -427,10 +495,51 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
                 CoreCall call => new Asker(waiting.Sender, call.Number),
                 DeviceRequest => new Asker(waiting.Sender, 0),
                 _ => default(Asker?),
-            })?.Tell(new DeviceFailed(Errno.ENODEV, $"{Address} was taken away; ask the host for its devices."));
+            })?.Tell(Gone);
         // Not a word comes after it, but the function is left as a closed device is. On the lane: hardware that hangs keeps nobody from stopping.
-        if (phase != Phase.Fenced && context.Slot.Core is { IsOpen: true } open)
-            context.Threads.Run(open.Close);
+        if (phase != Phase.Fenced && context.Slot.Core is { } left)
+            context.Threads.Run(() => CloseLast(left, context.Slot.Hardware, log));
+    }
+
+    /// <summary>On the lane, after a call that is under way still.</summary>
+    private static void CloseLast(VfioPciCore core, Lock hardware, ILoggingAdapter log)
+    {
+        try
+        {
+            lock (hardware)
+                core.Close();
+        }
+        catch (Exception cause)
+        {
+            log.Error(cause, "{0} could not be closed when it was taken away", core.Address);
+        }
+    }
+
+    private DeviceFailed Failed => new(Errno.EIO, $"{Address} failed meanwhile; it is reset, open it again.");
+
+    private DeviceFailed Gone => new(Errno.ENODEV, $"{Address} was taken away; ask the host for its devices.");
+
+    /// <summary>The machine reads a register of the function for it: watched, in a device that nobody holds as well.</summary>
+    private void InspectFor(IActorRef asker)
+    {
+        var watched = watch ?? new CallWatch(context.Time);
+        if (watch is null)
+            context.Host.Tell(new WatchCalls(watched, supervisor), self);
+        watched.Enter(InspectPart.Instance, new Asker(ActorRefs.Nobody, 0));
+        InspectNode state;
+        try
+        {
+            state = Inspect();
+        }
+        finally
+        {
+            if (watch is null)
+                context.Host.Tell(new UnwatchCalls(watched), self);
+            if (!watched.Leave())
+                CameBackLate(InspectPart.Instance);
+        }
+
+        asker.Tell(new PartInspected(state));
     }
 
     private InspectNode Inspect() => InspectNode.Tree(
@@ -439,7 +548,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         InspectNode.Leaf("busy with", work?.What ?? "nothing"),
         InspectNode.Leaf("standing refusal", phase == Phase.Fenced ? standing.ToString() : "none"),
         new InspectNode("sessions", null, [.. sessions.Select(static session => InspectNode.Leaf(session.Id.ToString(), session.Holder))]),
-        phase is Phase.Ready or Phase.Waiting ? Core.Inspect() : InspectNode.Leaf("machine", "not to be looked at now"));
+        phase == Phase.Ready || (phase == Phase.Waiting && !isLent) ? Core.Inspect() : InspectNode.Leaf("machine", "not to be looked at now"));
 
     /// <summary>Of the resets that there were, in order, before anything else is answered.</summary>
     private void TellDriver()

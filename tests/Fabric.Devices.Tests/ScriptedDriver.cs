@@ -1,6 +1,7 @@
 using Akka.Actor;
 using Fabric.Devices.Drivers;
 using Fabric.Pci;
+using Fabric.Vfio;
 
 namespace Fabric.Devices.Tests;
 
@@ -16,6 +17,8 @@ internal sealed class ScriptedDriver : VariantDriver
 
     public Action<SessionId> Closed { get; set; } = _ => { };
 
+    public Action<VfioResult> WasReset { get; set; } = _ => { };
+
     public static Props Props(DriverContext context, Action<ScriptedDriver> script) =>
         Akka.Actor.Props.Create(() => new ScriptedDriver(context, script));
 
@@ -30,6 +33,8 @@ internal sealed class ScriptedDriver : VariantDriver
     public void Ask(DeviceRequest request, Action<DeviceReply> then) => AskCore(request, then);
 
     public static void Tell(DeviceFact fact) => Record(fact);
+
+    protected override void OnFunctionReset(VfioResult outcome) => WasReset(outcome);
 
     protected override void OnSessionClosed(SessionId session) => Closed(session);
 }

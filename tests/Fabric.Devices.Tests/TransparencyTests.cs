@@ -20,9 +20,10 @@ public sealed class TransparencyTests : DeviceTest
         async walk =>
         {
             var (alone, behind) = (new FakeFunction(walk.Item1), new FakeFunction(walk.Item1));
-            var core = Sys.ActorOf(CoreOf(alone));
-            var hidden = Sys.ActorOf(CoreOf(behind));
-            var driver = Sys.ActorOf(PassthroughDriver.Props(new DriverContext(behind.Address, behind.Ids, hidden)));
+            // A parent each: a probe that has a child already hears of its probing when the next one is made.
+            var core = CreateTestProbe().ChildActorOf(CoreOf(alone), Cancelled);
+            var hidden = CreateTestProbe().ChildActorOf(CoreOf(behind), Cancelled);
+            var driver = CreateTestProbe().ChildActorOf(PassthroughDriver.Props(new DriverContext(behind.Address, behind.Ids, hidden)), Cancelled);
             var (one, other) = (await RunAsync(core, walk.Item2), await RunAsync(driver, walk.Item2));
             Assert.Equal(one, other);
             Assert.Equal(alone.Calls, behind.Calls);

@@ -92,7 +92,7 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash
     protected void Reply(DeviceReply reply)
     {
         answered = true;
-        if (!watch.IsFenced)
+        if (watch.TryAnswer())
             Requester.Tell(reply);
     }
 
@@ -141,7 +141,7 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash
             case CoreReplied replied when pending is { } call && replied.Number == call.Number:
                 pending = null;
                 call.Deadline.Cancel();
-                Watched(call.What, () => call.Then(replied.Reply));
+                Watched(call.What, Waiting, () => call.Then(replied.Reply));
                 if (pending is null)
                     Stash.UnstashAll();
                 break;
@@ -156,7 +156,7 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash
                 Stash.Stash();
                 break;
             case SessionClosed closed:
-                OnSessionClosed(closed.Session);
+                Watched("the end of a session", ActorRefs.Nobody, () => OnSessionClosed(closed.Session));
                 break;
             case FenceDevice fence:
                 (standing, opensOnly) = (fence.Standing, fence.OpensOnly);
@@ -164,10 +164,10 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash
                     Stash.UnstashAll();
                 break;
             case InspectPart:
-                Sender.Tell(new PartInspected(Inspect()));
+                Watched("inspection", ActorRefs.Nobody, () => Sender.Tell(new PartInspected(Inspect())));
                 break;
             case FunctionWasReset reset:
-                OnFunctionReset(reset.Outcome);
+                Watched("what follows a reset", ActorRefs.Nobody, () => OnFunctionReset(reset.Outcome));
                 break;
             case RecoveryCallback when IsFenced:
                 Sender.Tell(new RecoveryVoted(RecoveryVote.None));
@@ -189,7 +189,7 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash
         (Requester, answered) = (Sender, false);
         if (handler.When(request))
         {
-            Watched(request.GetType().Name, () => handler.Handle(request));
+            Watched(request.GetType().Name, Waiting, () => handler.Handle(request));
             return;
         }
 
@@ -240,7 +240,8 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash
     /// What a driver does with mapped registers it does on this thread: the host sees when it does not come back. Its requester has been
     /// answered then.
     /// </summary>
-    private void Watched(string what, Action call)
+    /// <param name="by">Who is told when it hangs.</param>
+    private void Watched(string what, IActorRef by, Action call)
     {
         if (host.IsNobody())
         {
@@ -251,7 +252,7 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash
         if (!isWatched)
             host.Tell(new WatchCalls(watch, Context.Parent));
         isWatched = true;
-        watch.Enter(what, new Asker(Requester, 0));
+        watch.Enter(what, new Asker(by, 0));
         try
         {
             call();
@@ -260,11 +261,15 @@ public abstract class VariantDriver : UntypedActor, IWithUnboundedStash
         {
             if (!watch.Leave())
             {
-                answered = true;
+                // Told by who gave it up: nothing that the driver does later is an answer to it.
+                if (!by.IsNobody())
+                    (Requester, answered) = (ActorRefs.Nobody, true);
                 Context.Parent.Tell(new HangEnded(what, TimeSpan.Zero));
             }
         }
     }
+
+    private IActorRef Waiting => answered ? ActorRefs.Nobody : Requester;
 
     private string Gone => $"The driver of {Address} was stopped; ask the host for the device again.";
 

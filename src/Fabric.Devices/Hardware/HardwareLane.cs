@@ -7,21 +7,24 @@ namespace Fabric.Devices.Hardware;
 internal sealed record LaneReturned(long Number, object? Result, Exception? Failure, TimeSpan Took) : INoSerializationVerificationNeeded;
 
 /// <summary>The way to the hardware of one device for what takes long: one call at a time, by the device's own mailbox, which hears of its end.</summary>
-internal sealed class HardwareLane(LaneThreads threads, TimeProvider time)
+/// <param name="hardware">Held for each call: one of an earlier incarnation of the mailbox is waited for.</param>
+internal sealed class HardwareLane(LaneThreads threads, TimeProvider time, Lock hardware)
 {
-    private long last;
+    /// <summary>Of all lanes: a restarted mailbox must not take what comes back to its forerunner for an answer to its own call.</summary>
+    private static long last;
 
     /// <summary>Starts a call; <see cref="LaneReturned"/> with the number that this returns comes when it is back.</summary>
     public long Start<T>(Func<T> call, IActorRef mailbox)
     {
-        var number = ++last;
+        var number = Interlocked.Increment(ref last);
         var began = time.GetTimestamp();
         threads.Run(() =>
         {
             LaneReturned returned;
             try
             {
-                returned = new LaneReturned(number, call(), null, time.GetElapsedTime(began));
+                lock (hardware)
+                    returned = new LaneReturned(number, call(), null, time.GetElapsedTime(began));
             }
             catch (Exception failure)
             {

@@ -189,7 +189,10 @@ public sealed partial class VfioPciCore
         PhysicalFunction?.ContinueUnregistering();
     }
 
-    /// <summary>Whatever others count on of a core that is given up (LC-42): its use of the PF's token, its mappings.</summary>
+    /// <summary>
+    /// Gives back what a core that is given up had of others and of the host: its use of the PF's token (LC-42), mappings, buffers, vectors, BARs.
+    /// What is left in the function is for a reset.
+    /// </summary>
     internal void GiveUp()
     {
         Registration = RegistrationState.Unregistered;
@@ -200,12 +203,20 @@ public sealed partial class VfioPciCore
         if (lost.IsFinished)
             PhysicalFunction?.token?.RemoveUser();
         dma.Clear();
+        lost.DmaBufs.End();
+        lost.IoEventFds.Clear();
+        foreach (var added in lost.DeviceRegions)
+            added.Region.Release();
+        lost.Interrupts.TearDown();
+        lost.Interrupts.DropTriggers();
+        lost.Regions.ReleaseBars();
     }
 
+    internal void Join(DeviceSet set) => Set = set;
+
     /// <summary>Registered in its set: from here on it may sleep until it is opened (LC-4).</summary>
-    internal void Join(DeviceSet set)
+    internal void FinishRegistering()
     {
-        Set = set;
         power.Resync();
         ForceD0();
         AllowIdleSleep();

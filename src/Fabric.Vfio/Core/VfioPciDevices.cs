@@ -65,11 +65,23 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
             device.Join(set);
         }
 
+        // Hardware is touched without the gate: one that hangs keeps nobody else waiting.
+        try
+        {
+            device.FinishRegistering();
+        }
+        catch
+        {
+            Remove(device);
+            throw;
+        }
+
         return device;
     }
 
     /// <summary>
-    /// Forgets a device whose core is given up, in whatever state it is, without touching its function: its address can be registered anew.
+    /// Forgets a device whose core is given up, in whatever state it is: its address can be registered anew. What it had of the host is given
+    /// back; whoever registers it next resets the function.
     /// </summary>
     public void Forget(VfioPciCore device)
     {
@@ -80,8 +92,14 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
                 return;
         }
 
-        device.GiveUp();
-        Remove(device);
+        try
+        {
+            device.GiveUp();
+        }
+        finally
+        {
+            Remove(device);
+        }
     }
 
     /// <summary>The VFs of a PF, found or on their way out.</summary>

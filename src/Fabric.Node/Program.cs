@@ -11,4 +11,6 @@ var command = new RootCommand("fabricd runs PCI devices, the claims on them, or 
 command.TreatUnmatchedTokensAsErrors = false;
 command.SetAction((parsed, cancellation) => Daemon.RunAsync(
     parsed.GetValue(config)?.FullName, [.. parsed.UnmatchedTokens], parsed.GetValue(check), parsed.GetValue(untilStdinCloses), cancellation));
-return await command.Parse(args).InvokeAsync();
+// A daemon that is told to end leaves its cluster and closes its devices first: on a busy machine that takes longer than the two seconds that
+// are the default, after which the process would be ended in the middle of it.
+return await command.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromSeconds(60) });

@@ -77,6 +77,13 @@ public sealed partial class HostActor
         }
     }
 
+    /// <summary>The next errors can be recovered from; one that the same device reported meanwhile does not wait until it may be told of.</summary>
+    private void OnRecoveryOver(PciAddress source)
+    {
+        RecoverWaiting();
+        OnErrors(source);
+    }
+
     private void Report(AerRecord record, bool? recovered, string step) =>
         AnswerInjectors(new RecoveryReport(record.Source, record.Severity, recovered, TimeSpan.Zero, [step]));
 

@@ -88,6 +88,7 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
         context = new HostContext(
             new VfioPciDevices(options.Bus, callersTakeTurns: true), options.Devices, new LaneThreads(), options.Time, Self, history);
         history.Tell(ReadStandings.Instance);
+        Context.System.EventStream.Subscribe(Self, typeof(DeadLetter));
         Timers.StartPeriodicTimer(CheckCalls.Instance, CheckCalls.Instance, options.Devices.CallDeadline / 2);
     }
 
@@ -113,6 +114,11 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
                 break;
             case HostRequest request:
                 Obey(request);
+                break;
+            case DeadLetter { Message: DeviceRequest } lost:
+                Answer(lost);
+                break;
+            case DeadLetter:
                 break;
             case OpenGroup or CloseGroup or AdmitToGroup or LeaveGroup:
                 ToGroup(message);
@@ -151,6 +157,13 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
                 Unhandled(message);
                 break;
         }
+    }
+
+    /// <summary>A request to a device that is gone: its holder need not wait for its own deadline.</summary>
+    private static void Answer(DeadLetter lost)
+    {
+        if (!lost.Sender.IsNobody() && lost.Recipient.Path.ToStringWithoutAddress().StartsWith(Context.Self.Path.ToStringWithoutAddress(), StringComparison.Ordinal))
+            lost.Sender.Tell(new DeviceFailed(Errno.ENODEV, "This device was taken away; ask the host for its devices."));
     }
 
     private void Start()
@@ -371,8 +384,8 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
 
     private void OnTerminated(IActorRef gone)
     {
-        if (recoveries.Remove(gone))
-            RecoverWaiting();
+        if (recoveries.Remove(gone, out var over))
+            OnRecoveryOver(over.Source);
         else if (sriov.FirstOrDefault(entry => entry.Value.Equals(gone)) is { Value: not null } change)
             sriov.Remove(change.Key);
     }

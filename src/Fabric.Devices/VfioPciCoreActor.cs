@@ -319,7 +319,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         string what, Asker? asker, Func<T> call, Action<Timed<T>> then, bool byHost, Action<VfioError>? givenUp, bool hasOthers = false)
     {
         phase = Phase.Busy;
-        var number = lane.Start(call, self);
+        var number = HardwareLane.NextNumber();
         work = new Work(
             what, number, byHost, asker, returned => then(Outcome((LaneReturned)returned)), givenUp ?? (static _ => { }),
             Schedule(Options.SlowCallDeadline, new DeadlinePassed(number, OfLane: true)), context.Time.GetTimestamp())
@@ -327,6 +327,8 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
             TellsOfResets = sessions.Count > 0 && asker?.Call is null or 0 && what != Closing,
             HasOthers = hasOthers,
         };
+        // Not before its deadline runs.
+        lane.Start(number, call, self);
 
         static Timed<T> Outcome(LaneReturned returned) => new((T)returned.Result!, returned.Took);
     }
@@ -429,6 +431,8 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
             context.Function.ConnectDma(null);
         }
 
+        if (!VfioPciCore.Answers(context.Function))
+            return DoesNotAnswer;
         var declaration = context.Driver == DriverDeclaration.VfioPci.Name ? DriverDeclaration.VfioPci : new DriverDeclaration(context.Driver);
         var registered = context.Devices.Register(context.Function, declaration with { Resets = notices }, context.Options.Core);
         if (!registered.IsOk)
@@ -446,8 +450,10 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         if (registered.Value.Answers())
             return registered;
         context.Devices.Forget(registered.Value);
-        return new VfioError(Errno.EIO, "The function does not answer: its config space reads all ones.");
+        return DoesNotAnswer;
     }
+
+    private static VfioError DoesNotAnswer => new(Errno.EIO, "The function does not answer: its config space reads all ones.");
 
     // ---- Ending ----------------------------------------------------------------------------------------------------------------------
 

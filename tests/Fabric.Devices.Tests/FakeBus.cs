@@ -25,6 +25,8 @@ internal class FakeBus(params FakeFunction[] functions) : IPciBus
 
     public void ReportTo(Action<BusEvent> sink) => this.sink = sink;
 
+    public void Happen(BusEvent happened) => sink(happened);
+
     public void Report(AerRecord record) => sink(new AerReported(record));
 }
 

@@ -62,6 +62,21 @@ public sealed class HostTests : DeviceTest
     }
 
     [Fact]
+    public async Task A_request_to_a_device_that_is_gone_is_ENODEV_at_once()
+    {
+        var gone = CreateTestProbe();
+        Sys.EventStream.Subscribe(gone, typeof(DeviceGone));
+        var host = Host(bus);
+        var front = (await AskAsync<DeviceFound>(host, new FindDevice(First))).Front;
+        Watch(front);
+        bus.Happen(new FunctionVanished(First));
+        await NextAsync<DeviceGone>(gone);
+        await ExpectTerminatedAsync(front, cancellationToken: Cancelled);
+
+        Assert.Equal(Errno.ENODEV, (await RefusedAsync(front, new GetDeviceInfo(default))).Errno);
+    }
+
+    [Fact]
     public async Task An_error_cannot_be_injected_into_a_device_that_is_not_there() =>
         Assert.Equal(Errno.ENODEV, (await RefusedAsync(Host(bus), new InjectAer(new PciAddress(9, 9, 9, 0), AerSeverity.Fatal))).Errno);
 

@@ -87,11 +87,11 @@ public sealed class LaneThreadsTests : DeviceTest
         var lane = new HardwareLane(threads, Time, new Lock());
         using var release = new ManualResetEventSlim();
 
-        var number = lane.Start(() => { release.Wait(); return 7; }, mailbox);
+        lane.Start(1, () => { release.Wait(); return 7; }, mailbox);
         Time.Advance(TimeSpan.FromSeconds(3));
         release.Set();
 
-        Assert.Equal(new LaneReturned(number, 7, null, TimeSpan.FromSeconds(3)), await NextAsync<LaneReturned>(mailbox));
+        Assert.Equal(new LaneReturned(1, 7, null, TimeSpan.FromSeconds(3)), await NextAsync<LaneReturned>(mailbox));
     }
 
     [Fact]
@@ -100,25 +100,25 @@ public sealed class LaneThreadsTests : DeviceTest
         var mailbox = CreateTestProbe();
         var failure = new InvalidOperationException("broken");
 
-        new HardwareLane(threads, Time, new Lock()).Start<int>(() => throw failure, mailbox);
+        new HardwareLane(threads, Time, new Lock()).Start<int>(1, () => throw failure, mailbox);
 
         Assert.Same(failure, (await NextAsync<LaneReturned>(mailbox)).Failure);
     }
 
     [Fact]
-    public async Task Two_incarnations_of_a_mailbox_number_their_calls_apart_and_do_not_overlap()
+    public async Task Calls_of_two_incarnations_of_a_mailbox_do_not_overlap()
     {
         var mailbox = CreateTestProbe();
         var hardware = new Lock();
         using var release = new ManualResetEventSlim();
         var entered = new TaskCompletionSource();
-        var first = new HardwareLane(threads, Time, hardware).Start(() => { entered.SetResult(); release.Wait(); return 1; }, mailbox);
+        new HardwareLane(threads, Time, hardware).Start(1, () => { entered.SetResult(); release.Wait(); return 1; }, mailbox);
         await entered.Task.WaitAsync(Patience, Cancelled);
 
-        var second = new HardwareLane(threads, Time, hardware).Start(() => release.IsSet ? 2 : -1, mailbox);
+        new HardwareLane(threads, Time, hardware).Start(2, () => release.IsSet ? 2 : -1, mailbox);
         release.Set();
 
-        Assert.Equal((first, 1), (mailbox.ReceiveOne(Patience, Cancelled) is LaneReturned one ? (one.Number, (int)one.Result!) : default));
-        Assert.Equal((second, 2), (mailbox.ReceiveOne(Patience, Cancelled) is LaneReturned two ? (two.Number, (int)two.Result!) : default));
+        Assert.Equal((1, 1), (mailbox.ReceiveOne(Patience, Cancelled) is LaneReturned one ? (one.Number, (int)one.Result!) : default));
+        Assert.Equal((2, 2), (mailbox.ReceiveOne(Patience, Cancelled) is LaneReturned two ? (two.Number, (int)two.Result!) : default));
     }
 }

@@ -300,6 +300,17 @@ public sealed class SupervisorTests : DeviceTest
         Assert.Equal(Errno.ENODEV, (await RefusedAsync(device, new FindDevice(function.Address))).Errno);
     }
 
+    [Fact]
+    public async Task A_function_that_reads_all_ones_when_it_is_probed_is_quarantined_as_dead_and_not_taken_for_a_bridge()
+    {
+        for (var offset = 0; offset < 64; offset += 2)
+            function.Put(offset, 0xffff);
+
+        Supervise();
+
+        Assert.Contains("all ones", (await StatusAsync(status => status.State == DeviceState.Quarantined)).Reason);
+    }
+
     private static DriverRegistration Failing => Scripted(own => own.Take<GetMigrationState>(_ => throw new InvalidOperationException("bad luck")));
 
     private static VfioResult BadLuck() => throw new InvalidOperationException("bad luck");

@@ -139,6 +139,29 @@ public sealed class CoreTests
         Healthy(core);
     }
 
+    [Theory]
+    [InlineData(EmulatedModels.MultiFunction, IrqIndex.Msix)]
+    [InlineData(EmulatedModels.NoFlr, IrqIndex.Msi)]
+    public void A_recovery_gives_back_all_that_its_link_reset_took_ER_10(string model, IrqIndex type)
+    {
+        using var zoo = Zoo.With(model);
+        var core = zoo.Open(zoo.First);
+        core.WriteCommand(AllOn);
+        var counter = new Counter();
+        Enable(core, type, counter);
+        core.ErrorDetected();
+        zoo.Bus.ResetLink(zoo.First.Address);
+
+        var lost = core.RepairLost();
+
+        Assert.Equal(LostConfig.Bars | LostConfig.BusMaster | LostConfig.Capabilities, lost & ~LostConfig.Decode);
+        Assert.Equal(BenchRegister.MagicValue, core.Read32(0, BenchRegister.Magic));
+        Assert.True(zoo.First.SendMessage(0));
+        Assert.Equal(1, counter.Signals);
+        Assert.Equal(LostConfig.None, core.RepairLost());
+        Healthy(core);
+    }
+
     [Fact]
     public void BARs_alone_do_not_answer_where_only_memory_decode_was_given_back_behind_the_cores_back_CF_11()
     {

@@ -54,6 +54,20 @@ public sealed class SriovTests : IDisposable
     }
 
     [Fact]
+    public void A_recovery_gives_a_PF_back_its_VFs_after_a_link_reset_whether_it_is_open_or_not_ER_10()
+    {
+        core.WriteNumVfs("2");
+        core.ErrorDetected();
+        zoo.Bus.ResetLink(zoo.First.Address);
+        Assert.Equal(0, Physical.Config16(Sriov + SriovCapability.Control) & 1);
+
+        core.RepairLost();
+
+        Assert.Equal((2, 1), (Physical.Config16(Sriov + SriovCapability.NumVfs), Physical.Config16(Sriov + SriovCapability.Control) & 1));
+        Assert.True(zoo.Devices.Register(zoo.Bus.Functions[1]).Value.Open().IsOk);
+    }
+
+    [Fact]
     public void TotalVFs_is_what_the_capability_says_SV_2()
     {
         Assert.Equal(3, Physical.Config16(Sriov + SriovCapability.TotalVfCount));

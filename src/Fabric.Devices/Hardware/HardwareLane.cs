@@ -13,10 +13,12 @@ internal sealed class HardwareLane(LaneThreads threads, TimeProvider time, Lock 
     /// <summary>Of all lanes: a restarted mailbox must not take what comes back to its forerunner for an answer to its own call.</summary>
     private static long last;
 
-    /// <summary>Starts a call; <see cref="LaneReturned"/> with the number that this returns comes when it is back.</summary>
-    public long Start<T>(Func<T> call, IActorRef mailbox)
+    /// <summary>The number of the next call.</summary>
+    public static long NextNumber() => Interlocked.Increment(ref last);
+
+    /// <summary>Starts a call; <see cref="LaneReturned"/> with its number comes when it is back.</summary>
+    public void Start<T>(long number, Func<T> call, IActorRef mailbox)
     {
-        var number = Interlocked.Increment(ref last);
         var began = time.GetTimestamp();
         threads.Run(() =>
         {
@@ -33,6 +35,5 @@ internal sealed class HardwareLane(LaneThreads threads, TimeProvider time, Lock 
 
             mailbox.Tell(returned);
         });
-        return number;
     }
 }

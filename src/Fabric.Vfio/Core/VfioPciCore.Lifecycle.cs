@@ -106,14 +106,14 @@ public sealed partial class VfioPciCore
         };
     }
 
-    /// <summary>What enabling the device turns on in COMMAND: the decoders of the BARs that it has. A VF has none (CF-13).</summary>
+    /// <summary>What enabling the device turns on in COMMAND: the decoders of the BARs that it has. Memory decode of one without such a bit is on (CF-13).</summary>
     private PciCommand Decoders()
     {
         var decoders = PciCommand.None;
-        if (function.HasNoMemoryEnable())
+        if (function.IsVirtualFunction)
             return decoders;
         foreach (var bar in bars)
-            decoders |= bar.IsMemory ? PciCommand.MemorySpace : bar.Kind == BarKind.Io ? PciCommand.IoSpace : PciCommand.None;
+            decoders |= bar.IsMemory && !function.HasNoMemoryEnable() ? PciCommand.MemorySpace : bar.Kind == BarKind.Io ? PciCommand.IoSpace : PciCommand.None;
         return decoders;
     }
 

@@ -17,30 +17,41 @@ public sealed partial class VfioPciCore
     public RecoveryVote ErrorDetected()
     {
         session?.Interrupts.SignalError();
-        if (session is { } open)
-            beforeError = Answers() ? ConfigSnapshot.Save(function) : open.Saved;
+        if (session is not null || sriov.IsActive)
+            beforeError = Answers() ? ConfigSnapshot.Save(function) : session?.Saved;
         return RecoveryVote.CanRecover;
     }
 
     /// <summary>Whether the function is there: config space that reads all ones is a dead link's.</summary>
-    public bool Answers() =>
+    public bool Answers() => Answers(function);
+
+    /// <summary>The same of a function that is not registered.</summary>
+    public static bool Answers(IPciFunction function) =>
         // A VF has no ids of its own in hardware; its class code it has.
         function.Read32(ConfigOffset.RevisionId) != uint.MaxValue;
 
     /// <summary>
-    /// After a recovery, whatever was reset in it (ER-10): gives back BARs, decode, bus mastering and MSI as they were before the error, and
-    /// arms interrupts again. Beyond the kernel, which notices at the next write to COMMAND and mends BARs alone (CF-11). The value says what
-    /// had been lost.
+    /// After a recovery, whatever was reset in it (ER-10): gives back BARs, decode, bus mastering, MSI and SR-IOV as they were before the error,
+    /// and arms interrupts again. Beyond the kernel, which notices at the next write to COMMAND and mends BARs alone (CF-11). The value says
+    /// what had been lost.
     /// </summary>
     public LostConfig RepairLost()
     {
-        if (session is not { } open || beforeError is not { } before)
+        if (beforeError is not { } before)
             return LostConfig.None;
         beforeError = null;
+        if (session is null && !sriov.IsActive)
+            return LostConfig.None;
         var lost = before.FindLost(function);
         if (lost == LostConfig.None)
             return lost;
         power.Resync();
+        if (session is not { } open)
+        {
+            before.Restore(function);
+            return lost;
+        }
+
         lock (open.Interrupts.CommandGate)
             before.Restore(function);
         open.Interrupts.AfterReset();

@@ -389,6 +389,9 @@ public sealed partial class VfioPciCoreActor
         var asker = Sender;
         switch (command)
         {
+            case ProbeAnew when heldBy is not null:
+                asker.Tell(new CoreProbed(standing, Anew: true));
+                break;
             case ProbeAnew:
                 DropSessions("the device is probed anew");
                 // Open as its set knew it, it may have been; now it is not.

@@ -389,7 +389,8 @@ public sealed partial class VfioPciCoreActor
         var asker = Sender;
         switch (command)
         {
-            case ProbeAnew when heldBy is not null:
+            // A call that hangs has the function in hand still: another member's, or its own.
+            case ProbeAnew when heldBy is not null || (phase == Phase.Fenced && work is not null):
                 asker.Tell(new CoreProbed(standing, Anew: true));
                 break;
             case ProbeAnew:

@@ -149,8 +149,6 @@ internal sealed class DeviceSetActor(DeviceOptions options) : UntypedActor
         // Nobody would end a turn that it got.
         foreach (var turn in waiting.Where(turn => turn.Core.Equals(gone)).ToArray())
             waiting.Remove(turn);
-        foreach (var turn in hanging.Keys.Where(turn => turn.Core.Equals(gone)).ToArray())
-            hanging.Remove(turn);
         lent.RemoveAll(entry => entry.Core.Equals(gone));
         if (current?.Core.Equals(gone) == true)
             End();

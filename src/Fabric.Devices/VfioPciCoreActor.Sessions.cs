@@ -389,6 +389,10 @@ public sealed partial class VfioPciCoreActor
         var asker = Sender;
         switch (command)
         {
+            // A call that hangs has the function in hand still: another member's, or its own.
+            case ProbeAnew when heldBy is not null || (phase == Phase.Fenced && work is not null):
+                asker.Tell(new CoreProbed(standing, Anew: true));
+                break;
             case ProbeAnew:
                 DropSessions("the device is probed anew");
                 // Open as its set knew it, it may have been; now it is not.

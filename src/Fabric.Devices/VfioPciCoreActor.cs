@@ -473,6 +473,8 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         departure?.Tick.Cancel();
         DropSessions(restarting ? "the device failed" : "the device was taken away");
         EndTurn();
+        if (hangingTurn is { } hanging)
+            TellWhenBack(hanging);
         if (phase is Phase.Waiting or Phase.Busy && work is { } interrupted)
         {
             LeaveGroup(interrupted.Number);
@@ -519,6 +521,17 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         {
             log.Error(cause, "{0} could not be closed when it was taken away", core.Address);
         }
+    }
+
+    /// <summary>The others wait for the end of a call that hangs, whoever made it.</summary>
+    private void TellWhenBack(long held)
+    {
+        var (hardware, set, sender) = (context.Slot.Hardware, context.Set, self);
+        context.Threads.Run(() =>
+        {
+            lock (hardware)
+                set.Tell(new SetCameBack(held), sender);
+        });
     }
 
     private DeviceFailed Failed => new(Errno.EIO, $"{Address} failed meanwhile; it is reset, open it again.");

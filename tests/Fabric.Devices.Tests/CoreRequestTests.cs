@@ -182,6 +182,8 @@ public sealed class CoreRequestTests : CoreTest
         var hold = device.Function.Traps.HoldNext(Point.Reset);
         var reset = Send(device, new ResetDevice(session));
         await hold.Entered;
+        // The lane may be faster than the mailbox, which sets the deadline after it.
+        await InspectAsync(device);
         Advance(SlowDeadline);
         await NextAsync<DeviceFailed>(reset);
         var touched = device.Function.Traps.HoldNext(Point.ConfigRead);

@@ -292,7 +292,8 @@ public sealed class CoreWalkTests : CoreTest
             foreach (var (device, number) in devices.Select(static (device, number) => (device, number)))
             {
                 Assert.Empty(device.Machine.CheckInvariants());
-                Assert.Equal((false, 0, false, false), (device.Machine.IsOpen, device.Function.Vectors, device.Function.HasDma, device.Function.Overlapped));
+                Assert.Null(device.Function.Overlap);
+                Assert.Equal((false, 0, false), (device.Machine.IsOpen, device.Function.Vectors, device.Function.HasDma));
                 await GroupIsFreeAsync(7 + number);
                 // Neither a turn nor a lent member is left: the set is to be had for both kinds.
                 Assert.True((await AskAsync<CoreWasReset>(device.Core, new ResetCore(ResetScope.DeviceSet))).Outcome.IsOk);

@@ -208,7 +208,9 @@ public sealed class DeviceSetTests : CoreTest
         await hold.Entered;
         await InspectAsync(devices[0]);
         var waits = Send(devices[1], new OpenDevice("waits", Consumer));
-        await InspectAsync(devices[1]);
+        // Its group comes first, by way of the host.
+        while (Text(await InspectAsync(devices[1]), "busy with") != "its device set")
+            await Task.Yield();
 
         Advance(DeviceOptions.Default.TurnDeadline);
         Assert.Equal(Errno.EAGAIN, (await NextAsync<DeviceFailed>(waits)).Error.Errno);

@@ -270,6 +270,49 @@ public sealed class SlowCallTests : CoreTest
     }
 
     [Fact]
+    public async Task What_a_hung_reset_of_the_set_has_in_hand_is_not_probed_anew_before_that_is_back()
+    {
+        var run = await HangAsync(SlowCall.All.First(static call => call.What == "hot reset of its set").ToString());
+        var other = run.Others[0];
+        await UntilAsync<HardwareHung>(other.Supervisor, static _ => true);
+
+        other.Core.Tell(ProbeAnew.Instance, other.Supervisor);
+
+        Assert.Equal(Errno.EIO, (await UntilAsync<CoreProbed>(other.Supervisor, static _ => true)).Refused!.Value.Errno);
+        run.Hold.Release();
+        await UntilAsync<HangEnded>(other.Supervisor, static _ => true);
+        other.Core.Tell(ProbeAnew.Instance, other.Supervisor);
+        await ProbedAsync(other);
+    }
+
+    [Fact]
+    public async Task When_a_device_goes_whose_reset_of_the_set_hangs_the_others_hear_of_its_end_all_the_same()
+    {
+        var run = await HangAsync(SlowCall.All.First(static call => call.What == "hot reset of its set").ToString());
+        Watch(run.Device.Core);
+        Sys.Stop(run.Device.Core);
+        await ExpectTerminatedAsync(run.Device.Core, cancellationToken: Cancelled);
+
+        run.Hold.Release();
+
+        foreach (var other in run.Others)
+            await UntilAsync<HangEnded>(other.Supervisor, static _ => true);
+    }
+
+    [Theory]
+    [MemberData(nameof(Calls))]
+    public async Task What_hangs_is_not_probed_anew_before_it_is_back(string name)
+    {
+        var run = await HangAsync(name);
+
+        run.Device.Core.Tell(ProbeAnew.Instance, run.Device.Supervisor);
+
+        Assert.Equal(Errno.EIO, (await UntilAsync<CoreProbed>(run.Device.Supervisor, static _ => true)).Refused!.Value.Errno);
+        run.Hold.Release();
+        await UntilAsync<HangEnded>(run.Device.Supervisor, static _ => true);
+    }
+
+    [Fact]
     public async Task A_close_that_hangs_and_comes_back_late_does_not_reset_the_others()
     {
         var run = await HangAsync(SlowCall.All.First(static call => call.What == "close").ToString());

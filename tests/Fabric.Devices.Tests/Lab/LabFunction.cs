@@ -110,7 +110,10 @@ internal sealed class LabFunction : IPciFunction
     public Traps Traps { get; } = new();
 
     /// <summary>Calls by the core alone, which must not overlap; those of a mapping's holder may.</summary>
-    public bool Overlapped { get; private set; }
+    public bool Overlapped => Overlap is not null;
+
+    /// <summary>Who came while another call was under way.</summary>
+    public string? Overlap { get; private set; }
 
     public int Resets { get; private set; }
 
@@ -193,7 +196,8 @@ internal sealed class LabFunction : IPciFunction
 
     private Call Enter(Point point)
     {
-        Overlapped |= Interlocked.Increment(ref callers) > 1;
+        if (Interlocked.Increment(ref callers) > 1)
+            Overlap ??= Environment.StackTrace;
         try
         {
             Traps.Pass(point);

@@ -501,8 +501,8 @@ public sealed partial class VfioPciCoreActor
                 return;
             }
 
-            TellRequest(left.Outcome.Requests - 1, left.Outcome.Notice);
             Context.System.Scheduler.ScheduleTellRepeatedly(Unregistration.Interval, Unregistration.Interval, self, new ReleaseTick(), self, tick);
+            TellRequest(left.Outcome.Requests - 1, left.Outcome.Notice);
         // One that cannot be let go in order is gone all the same.
         }, byHost: true, givenUp: _ => supervisor.Tell(CoreLeft.Instance));
     }

@@ -2,6 +2,7 @@
 # A private PostgreSQL for tests and the demo: its own folder, a free port of loopback, a random password. Nothing of the machine's own is touched.
 #
 #   scripts/postgres-for-tests.sh start [FOLDER]   prints the connection string, alone, on standard output
+#   scripts/postgres-for-tests.sh database NAME [FOLDER]   makes one more database on it, and prints its connection string
 #   scripts/postgres-for-tests.sh stop  [FOLDER]   ends the server and removes the folder
 #
 # Ends with 0, with 1 when it failed, 2 for wrong usage, 3 when PostgreSQL is not installed.
@@ -15,12 +16,24 @@ fail() {
 }
 
 usage() {
-    say "usage: $0 start|stop [FOLDER]"
+    say "usage: $0 start|stop [FOLDER], or $0 database NAME [FOLDER]"
     exit 2
 }
 
-[[ $# -ge 1 && $# -le 2 && ( $1 == start || $1 == stop ) ]] || usage
-action=$1
+action=${1:-}
+case $action in
+start | stop)
+    [[ $# -le 2 ]] || usage
+    ;;
+database)
+    [[ $# -ge 2 && $# -le 3 && $2 =~ ^[a-z][a-z0-9_]{0,62}$ ]] || usage
+    name=$2
+    shift
+    ;;
+*)
+    usage
+    ;;
+esac
 folder=${2:-${TMPDIR:-/tmp}/fabric-postgres-for-tests-$(id -u)}
 data=$folder/data
 connection=$folder/connection-string
@@ -131,10 +144,24 @@ start() {
         fail "initdb failed: $(tail -n 3 "$folder/initdb.log" | tr '\n' ' ')"
     rm "$folder/password"
     port=$(start_server) || fail "the server does not start: $(tail -n 3 "$folder/log" 2>/dev/null | tr '\n' ' ')"
-    PGPASSWORD=$password "$bin/createdb" -h 127.0.0.1 -p "$port" -U fabric fabric >&2 || fail "the server started and did not make a database; look at its log above."
     (umask 077 && printf 'Host=127.0.0.1;Port=%s;Database=fabric;Username=fabric;Password=%s\n' "$port" "$password" >"$connection")
+    make_database fabric
     trap - EXIT
     cat "$connection"
+}
+
+# What the connection string has of one key.
+of_connection() { grep -oP "(?<=$1=)[^;]*" "$connection"; }
+
+make_database() {
+    PGPASSWORD=$(of_connection Password) "$bin/createdb" -h 127.0.0.1 -p "$(of_connection Port)" -U fabric "$1" >&2 ||
+        fail "the server did not make the database $1; look at its answer above."
+}
+
+database() {
+    [[ -s $connection ]] && is_running || fail "no server runs in $folder; start it first."
+    make_database "$name"
+    sed "s/;Database=[^;]*/;Database=$name/" "$connection"
 }
 
 stop() {

@@ -44,16 +44,37 @@ internal static class CommandLine
         var context = new CommandContext(environment, options);
         root.Add(options.Server);
         root.Add(options.Output);
+        root.Add(options.Certificate);
+        root.Add(options.Key);
+        root.Add(options.Authority);
         root.Add(DemoCommand.Build(context));
+        AddCommands(root, context);
+        root.Add(PlanCommand(environment, options));
+        return root;
+    }
+
+    /// <summary>The same commands below <c>plan</c>: what would change something is asked for its plan, by the checks that it makes itself.</summary>
+    private static Command PlanCommand(CliEnvironment environment, GlobalOptions options)
+    {
+        var plan = new Command("plan", "Say what any changing command would do, and why not; nothing is changed. 0: it would, 3: it would be refused.");
+        AddCommands(plan, new CommandContext(environment, options with { PlansOnly = true }));
+        return plan;
+    }
+
+    private static void AddCommands(Command root, CommandContext context)
+    {
         root.Add(HostCommands.Build(context));
+        root.Add(RebalanceCommand.Build(context));
+        root.Add(BreakerCommands.Build(context));
         root.Add(DeviceCommands.Build(context));
+        root.Add(DriverCommands.Build(context));
         root.Add(SriovCommands.Build(context));
+        root.Add(MdevCommands.Build(context));
         root.Add(InjectCommands.Build(context));
         root.Add(ClaimCommands.Build(context));
         root.Add(MigrateCommand.Build(context));
         root.Add(MigrationCommands.Build(context));
         root.Add(EventCommands.Build(context));
-        return root;
     }
 
     private static int Misused(ParseResult parsed, CliEnvironment environment)

@@ -15,7 +15,7 @@ public sealed record CoreCall(long Number, DeviceRequest Request) : INoSerializa
 
 public sealed record CoreReplied(long Number, DeviceReply Reply) : INoSerializationVerificationNeeded;
 
-/// <summary>A driver stands in front of the core from now on: it is told of resets that it has not asked for.</summary>
+/// <summary>A driver stands in front of the core from now on, with others or alone: it is told of resets that it has not asked for.</summary>
 internal sealed record DriverAttached : INoSerializationVerificationNeeded
 {
     public static DriverAttached Instance { get; } = new();
@@ -76,16 +76,21 @@ internal sealed record CoreDone : INoSerializationVerificationNeeded
     public static CoreDone Instance { get; } = new();
 }
 
-/// <summary>A write to sriov_numvfs. Answered with <see cref="VfsConfigured"/>.</summary>
-internal sealed record ConfigureVfs(int Count) : CoreCommand;
-
-internal sealed record VfsConfigured(VfioResult<SriovChange> Outcome) : INoSerializationVerificationNeeded;
-
 /// <summary>Unregisters: the holder is asked for release until it is (LC-32, LC-33). <see cref="CoreLeft"/> follows.</summary>
 internal sealed record LeaveBus : CoreCommand
 {
     public static LeaveBus Instance { get; } = new();
 }
+
+/// <summary>Unregisters a function that nobody holds, to be bound anew. Answered with <see cref="CoreUnbound"/>.</summary>
+internal sealed record UnbindCore : CoreCommand
+{
+    public static UnbindCore Instance { get; } = new();
+}
+
+/// <param name="Refused">EBUSY it is held, or hangs; null where the core has let it go.</param>
+/// <param name="IsHeld">It is held, and can be let go when it is not any more.</param>
+internal sealed record CoreUnbound(VfioError? Refused, bool IsHeld = false) : INoSerializationVerificationNeeded;
 
 internal sealed record CoreLeft : INoSerializationVerificationNeeded
 {

@@ -67,6 +67,15 @@ public sealed class DeviceClient
         return read.IsOk ? read.Value.State : read.Error;
     }
 
+    public async Task<VfioResult<ulong>> GetMigrationDataSizeAsync()
+    {
+        var read = await AskAsync<MigrationDataSizeRead>(front, new GetMigrationDataSize(Session)).ConfigureAwait(false);
+        return read.IsOk ? read.Value.Bytes : read.Error;
+    }
+
+    /// <summary>From now on PRECOPY_INFO tells of a fresh start-up set (MG-26).</summary>
+    public Task<VfioResult> OptIntoPrecopyInfoV2Async() => DoAsync(new OptIntoPrecopyInfoV2(Session));
+
     public Task<VfioResult> StartDmaLoggingAsync(ulong iova, ulong length) => DoAsync(new StartDmaLogging(Session, iova, length));
 
     public Task<VfioResult> StopDmaLoggingAsync() => DoAsync(new StopDmaLogging(Session));

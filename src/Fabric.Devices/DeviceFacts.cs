@@ -15,7 +15,11 @@ public abstract record DeviceFact : INoSerializationVerificationNeeded
 public sealed record SessionOpened(string Holder) : DeviceFact;
 
 /// <summary>Also told to the driver.</summary>
-public sealed record SessionClosed(SessionId Session, string Holder, string Why) : DeviceFact;
+public sealed record SessionClosed(SessionId Session, string Holder, string Why) : DeviceFact
+{
+    /// <summary>The device is closed with it; false where its group has it open still (LC-12).</summary>
+    public bool IsLast { get; init; } = true;
+}
 
 /// <summary>A reset of the function, its slot, its bus or its power.</summary>
 /// <param name="What">Such as <c>flr</c>, <c>slot reset</c>.</param>
@@ -37,6 +41,9 @@ public sealed record RecoveryEnded(bool Recovered) : DeviceFact;
 
 /// <summary>A reset that nobody told of had taken config space, which was given back (CF-11, ER-10).</summary>
 public sealed record LostConfigRepaired(LostConfig Lost) : DeviceFact;
+
+/// <summary>Its driver broke a rule of the kit and was not restarted for it.</summary>
+public sealed record DriverFault(string What) : DeviceFact;
 
 /// <summary>Its config space reads all ones.</summary>
 public sealed record LinkFoundDead : DeviceFact;

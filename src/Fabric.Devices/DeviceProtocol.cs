@@ -116,6 +116,13 @@ public sealed record FindFeature(SessionId Session, CoreFeature Feature) : Sessi
 
 public sealed record FeatureFound(FeatureOperations Operations) : DeviceReply;
 
+/// <summary>GET or SET of a feature that the core has not: a driver's own (IO-80). Errors: ENOTTY where no driver has it, EINVAL, and its own.</summary>
+/// <param name="Operation">One of them.</param>
+public sealed record UseFeature(SessionId Session, ushort Feature, FeatureOperations Operation, ReadOnlyMemory<byte> Payload) : SessionRequest(Session);
+
+/// <param name="Payload">Of a GET; empty after a SET.</param>
+public sealed record FeatureUsed(ReadOnlyMemory<byte> Payload) : DeviceReply;
+
 /// <summary>Feature PCI_VF_TOKEN (LC-40). Errors: ENOTTY.</summary>
 public sealed record SetVfToken(SessionId Session, Guid Token) : SessionRequest(Session);
 
@@ -126,7 +133,9 @@ public sealed record EnterLowPower(SessionId Session, IEventTarget? Wake) : Sess
 public sealed record ExitLowPower(SessionId Session) : SessionRequest(Session);
 
 /// <summary>Feature DMA_BUF (IO-90). Errors: EOPNOTSUPP, EINVAL, ENODEV, EOVERFLOW.</summary>
-public sealed record GetDmaBuf(SessionId Session, int Region, ImmutableArray<DmaBufRange> Ranges) : SessionRequest(Session);
+/// <param name="Shown">What a driver shows in place of the BAR, for the core to export; null from everybody else.</param>
+public sealed record GetDmaBuf(SessionId Session, int Region, ImmutableArray<DmaBufRange> Ranges, RegionMapping? Shown = null)
+    : SessionRequest(Session);
 
 public sealed record DmaBufGot(DmaBuf Buffer) : DeviceReply;
 
@@ -177,6 +186,9 @@ public sealed record GetMigrationDataSize(SessionId Session) : SessionRequest(Se
 
 public sealed record MigrationDataSizeRead(ulong Bytes) : DeviceReply;
 
+/// <summary>Feature MIG_PRECOPY_INFOv2: from now on a fresh start-up set is told (MG-26). Errors: EINVAL without PRE_COPY.</summary>
+public sealed record OptIntoPrecopyInfoV2(SessionId Session) : SessionRequest(Session);
+
 /// <summary>Feature DMA_LOGGING_START over one range (MG-40). Errors: ENOTTY, EINVAL.</summary>
 public sealed record StartDmaLogging(SessionId Session, ulong Iova, ulong Length) : SessionRequest(Session);
 
@@ -214,6 +226,16 @@ public sealed record RecoveryVoted(RecoveryVote Vote, IActorRef? Handler = null)
 /// <see cref="RecoveryVoted"/>; NEED_RESET brings slot_reset and resume. One that does not answer leaves the vote to the core. Null ends it.
 /// </summary>
 public sealed record HandleErrors(SessionId Session, IActorRef? Handler) : SessionRequest(Session);
+
+// ---- SR-IOV (kernel: sriov_configure) ------------------------------------------------------------------------------------------------
+
+/// <summary>
+/// A write to sriov_numvfs (contract §5): makes that many VFs of a PF, or removes them. Of the host, not of a holder; a driver may own it. Errors:
+/// those of SV-4 to SV-10.
+/// </summary>
+public sealed record SetVirtualFunctions(int Count) : DeviceRequest;
+
+public sealed record VirtualFunctionsSet(SriovChange Change) : DeviceReply;
 
 // ---- Told to a device, not answered --------------------------------------------------------------------------------------------------
 

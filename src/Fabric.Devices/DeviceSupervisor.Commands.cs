@@ -9,17 +9,15 @@ namespace Fabric.Devices;
 /// <summary>What operators and the host have a device do: quarantine and the way back, resets, removal.</summary>
 internal sealed partial class DeviceSupervisor
 {
-    private readonly List<Waiter> untilKept = [];
-
     private void Obey(DeviceCommand command)
     {
         switch (command)
         {
             case FindDevice:
-                Sender.Tell(Refusal is { } refused ? new DeviceFailed(refused) : new DeviceFound(front, Status));
+                Sender.Tell(Refusal is { } refused ? new DeviceFailed(refused) : new DeviceFound(Front, Status));
                 break;
             case InspectDevice:
-                Context.ActorOf(Inspection.Props(Status, hung, device.Standing, front, core, Sender));
+                Context.ActorOf(Inspection.Props(Status, Hung, device.Standing, Chain, core, Sender));
                 break;
             case QuarantineDevice quarantine:
                 if (IsQuarantined)
@@ -28,8 +26,8 @@ internal sealed partial class DeviceSupervisor
                     break;
                 }
 
-                untilKept.Add(new Waiter(Sender, quarantine.By));
-                Quarantine(quarantine.Reason, quarantine.By, readable: hung is null);
+                WaitUntilKept(new Waiter(Sender, quarantine.By));
+                Quarantine(quarantine.Reason, quarantine.By, readable: Hung is null);
                 break;
             case UnquarantineDevice unquarantine:
                 Unquarantine(unquarantine);
@@ -38,13 +36,16 @@ internal sealed partial class DeviceSupervisor
                 Sender.Tell(new DeviceFailed(refusal));
                 break;
             case ResetByOperator reset:
-                Context.ActorOf(OperatorReset.Props(reset, core, Self, Sender));
+                Context.ActorOf(OperatorReset.Props(reset, core, Self, Sender, host.Options.SlowCallDeadline * 2));
                 break;
             case SetResetMethods methods:
                 SetMethods(methods);
                 break;
             case RemoveDevice remove:
                 Remove(remove);
+                break;
+            case OverrideDriver set:
+                Override(set);
                 break;
             default:
                 Unhandled(command);
@@ -64,9 +65,12 @@ internal sealed partial class DeviceSupervisor
 
     private VfioError OutOfService => new(Errno.EIO, $"{Address} is out of service: {device.Standing.QuarantinedFor}. {WayBack}.");
 
-    private string WayBack => hung is { } hang
+    private string WayBack => Hung is { } hang
         ? $"Wait until {hang.Call} comes back, or restart the host; then put it back with 'fabric device unquarantine'"
         : "Put it back with 'fabric device unquarantine'";
+
+    /// <summary>Who takes devices out of service that fail.</summary>
+    private const string OwnName = "fabric";
 
     /// <param name="readable">Whether it works well enough for its holder to be moved away; else its sessions end now.</param>
     private void Quarantine(string why, string by, bool readable)
@@ -80,10 +84,29 @@ internal sealed partial class DeviceSupervisor
         FenceFor(why, readable);
         if (!readable)
             core.Tell(new EndSessions(why));
-        Publish(Status with { State = DeviceState.Quarantined, Health = DeviceHealth.Unhealthy, Reason = why, WayBack = WayBack, Readable = readable });
+        Publish(Status with
+        {
+            State = DeviceState.Quarantined,
+            Health = DeviceHealth.Unhealthy,
+            Reason = why,
+            WayBack = WayBack,
+            Readable = readable,
+            OnPurpose = by != OwnName,
+        });
     }
 
-    private void FenceFor(string why, bool readable) => front.Tell(new FenceDevice(new VfioError(Errno.EIO, $"{Address} is out of service: {why}. {WayBack}."), OpensOnly: readable));
+    /// <summary>One in quarantine whose holder could be moved away has got worse: that is over, too.</summary>
+    private void NotReadable(string why)
+    {
+        if (!IsQuarantined || !Status.Readable)
+            return;
+        Publish(Status with { Readable = false, Reason = $"{device.Standing.QuarantinedFor}; then {why}", WayBack = WayBack });
+        Refence();
+        Note("unreadable", why);
+        core.Tell(new EndSessions(why));
+    }
+
+    private void FenceFor(string why, bool readable) => Front.Tell(new FenceDevice(new VfioError(Errno.EIO, $"{Address} is out of service: {why}. {WayBack}."), OpensOnly: readable));
 
     private void Refence() => FenceFor(device.Standing.QuarantinedFor!, Status.Readable);
 
@@ -91,22 +114,30 @@ internal sealed partial class DeviceSupervisor
     {
         if (!IsQuarantined)
             Sender.Tell(new DeviceFailed(Errno.EINVAL, $"{Address} is not in quarantine; it is {Status.State}."));
-        else if (hung is { } hang)
+        else if (Hung is { } hang)
             Sender.Tell(new DeviceFailed(Errno.EBUSY, $"{Address} hangs in {hang.Call} still; it can be put back when that has come back."));
-        else if (unquarantining is not null)
-            Sender.Tell(new DeviceFailed(Errno.EAGAIN, $"{Address} is being put back already, by {unquarantining.By}."));
+        else if (device.Unquarantining is { } other)
+            Sender.Tell(new DeviceFailed(Errno.EAGAIN, $"{Address} is being put back already, by {other.By}."));
         else
         {
-            unquarantining = new Waiter(Sender, command.By);
+            device.Unquarantining = new Waiter(Sender, command.By);
             core.Tell(ProbeAnew.Instance);
         }
     }
 
     private void PutBack(Waiter by)
     {
-        unquarantining = null;
-        untilKept.Add(by);
+        device.Unquarantining = null;
+        WaitUntilKept(by);
         Note("unquarantined", $"by {by.By}");
+        if (device.IsDriverBroken)
+        {
+            // What stands in for it makes way for another try.
+            device.IsDriverBroken = false;
+            foreach (var driver in Chain)
+                driver.Tell(Kill.Instance);
+        }
+
         Keep(device.Standing with { QuarantinedFor = null, QuarantinedBy = null, Restarts = [], Freezes = [] });
         InService("anew, after a reset");
     }
@@ -116,14 +147,21 @@ internal sealed partial class DeviceSupervisor
     {
         if (message is StandingKept kept && kept.Standing != device.Standing)
             return;
-        foreach (var waiter in untilKept)
+        foreach (var waiter in device.UntilKept)
         {
+            waiter.Limit?.Cancel();
             waiter.Requester.Tell(message is StandingNotKept failed
                 ? new DeviceFailed(Errno.EIO, $"It is done, but could not be written down, and is forgotten at the next start unless that works by then: {failed.Why}")
                 : HostDone.Instance);
         }
 
-        untilKept.Clear();
+        device.UntilKept = [];
+    }
+
+    private void WaitUntilKept(Waiter waiter)
+    {
+        device.UntilKept = device.UntilKept.Add(waiter);
+        waiter.Limit = Context.System.Scheduler.ScheduleTellOnceCancelable(host.Options.SlowCallDeadline, Self, new KeepingTooLate(waiter), Self);
     }
 
     // ---- Resets ----------------------------------------------------------------------------------------------------------------------
@@ -139,7 +177,7 @@ internal sealed partial class DeviceSupervisor
         }
 
         core.Tell(new ChangeResetMethods(command.Methods));
-        untilKept.Add(new Waiter(Sender, command.By));
+        WaitUntilKept(new Waiter(Sender, command.By));
         Note("reset-methods", $"{(command.Methods.IsEmpty ? "none" : string.Join(", ", command.Methods))}, by {command.By}");
         Keep(device.Standing with { ResetMethods = command.Methods });
         Publish(Status with { ResetMethods = command.Methods });
@@ -149,31 +187,77 @@ internal sealed partial class DeviceSupervisor
 
     private void Remove(RemoveDevice command)
     {
-        if (removal is null)
+        if (Leaving is null)
         {
             Note("removing", $"asked for by {command.By}");
-            BeginRemoval(pulled: false);
+            BeginRemoval(pulled: false, command);
         }
 
-        if (command.ForceAfter is { } after && removal!.Force is null)
-            removal = removal with { Force = Context.System.Scheduler.ScheduleTellOnceCancelable(after, Self, new ForceDue(), Self) };
+        if (command.ForceAfter is { } after && Leaving!.Force is null)
+            device.Removal = Leaving with { Force = Context.System.Scheduler.ScheduleTellOnceCancelable(after, Self, new ForceDue(), Self) };
     }
 
-    private void BeginRemoval(bool pulled)
+    private void BeginRemoval(bool pulled, RemoveDevice? command = null)
     {
-        removal = new Removal(pulled, removal?.Force);
-        front.Tell(new FenceDevice(new VfioError(Errno.ENODEV, $"{Address} is being taken away; it is not opened any more."), OpensOnly: !pulled));
-        Publish(Status with { State = DeviceState.Removing });
-        if (hung is not null)
-            Context.Parent.Tell(new DeviceReleased(Address, pulled));
+        var vfsFirst = !pulled && Hung is null && Status.VirtualFunctions > 0;
+        device.Removal = new Removal(pulled, Leaving?.Force, vfsFirst);
+        FenceForRemoval(pulled);
+        Publish(Status with { State = DeviceState.Removing, Reason = pulled ? "it was pulled out" : Status.Reason });
+        if (Hung is not null)
+            Release(pulled);
+        else if (vfsFirst)
+            RemoveVfs(command);
         else
             core.Tell(LeaveBus.Instance);
+    }
+
+    private void FenceForRemoval(bool pulled) =>
+        Front.Tell(new FenceDevice(new VfioError(Errno.ENODEV, $"{Address} is being taken away; it is not opened any more."), OpensOnly: !pulled));
+
+    /// <summary>As any change of their number: each is asked for by its own supervisor, and seen to be waited for (SV-11).</summary>
+    private void RemoveVfs(RemoveDevice? command) =>
+        Context.Parent.Tell(new ConfigureSriov(Address, 0, command?.By ?? "its removal") { ForceAfter = command?.ForceAfter });
+
+    private void OnVirtualFunctions(int? count)
+    {
+        if (count is { } number)
+        {
+            Publish(Status with { VirtualFunctions = number });
+            Note("sriov", $"{number} VFs");
+        }
+
+        if (Leaving is not { AfterVfs: true } leaving)
+            return;
+        if (count > 0)
+        {
+            // They were being made when the removal came.
+            RemoveVfs(null);
+            return;
+        }
+
+        // Where nothing came of it the core has its own way (LC-32).
+        device.Removal = leaving with { AfterVfs = false };
+        core.Tell(LeaveBus.Instance);
+    }
+
+    /// <summary>Whatever the core still is to others ends: its address is free. Of a core that hangs or failed this is the only end.</summary>
+    private void Release(bool pulled)
+    {
+        device.Slot.IsGivenUp = true;
+        host.Threads.Run(host.Registered.Strike(Address));
+        Context.Parent.Tell(new DeviceReleased(Address, pulled));
     }
 
     /// <summary>Its holder hears of it by ERR, and loses it.</summary>
     private void OnPulledOut()
     {
         Note("pulled-out", Status.Holder is { } holder ? $"while {holder} held it" : "nobody held it");
+        if (device.Unquarantining is { } back)
+        {
+            device.Unquarantining = null;
+            back.Requester.Tell(new DeviceFailed(Errno.ENODEV, $"{Address} was pulled out."));
+        }
+
         core.Tell(new ErrorDetected(ChannelState.PermanentFailure, new AerRecord(Address, AerSeverity.Fatal, 0)));
         BeginRemoval(pulled: true);
         core.Tell(new EndSessions("the device was pulled out"));

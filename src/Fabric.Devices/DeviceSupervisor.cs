@@ -34,6 +34,38 @@ internal sealed class SupervisedDevice(IPciFunction function, DriverRegistration
     public DeviceStatus Status { get; set; } = status;
 
     public DeviceStanding Standing { get; set; } = standing;
+
+    /// <summary>It is on its way out; null where it stays.</summary>
+    public Removal? Removal { get; set; }
+
+    /// <summary>Who waits for it to be put back into service.</summary>
+    public Waiter? Unquarantining { get; set; }
+
+    /// <summary>It is given up for another driver.</summary>
+    public Unbinding? Unbinding { get; set; }
+
+    /// <summary>Who is answered when its standing is written down.</summary>
+    public ImmutableList<Waiter> UntilKept { get; set; } = [];
+
+    /// <summary>The driver cannot even be made: none stands in for it until the device is put back.</summary>
+    public bool IsDriverBroken { get; set; }
+}
+
+/// <summary>How a device leaves.</summary>
+/// <param name="Pulled">It was pulled out.</param>
+/// <param name="Force">Ends its sessions in time.</param>
+/// <param name="AfterVfs">Its VFs are going first (SV-23).</param>
+internal sealed record Removal(bool Pulled, ICancelable? Force, bool AfterVfs = false);
+
+/// <summary>Who is answered when something is done.</summary>
+internal sealed class Waiter(IActorRef requester, string by)
+{
+    public IActorRef Requester { get; } = requester;
+
+    public string By { get; } = by;
+
+    /// <summary>Answers it where what it waits for does not come.</summary>
+    public ICancelable? Limit { get; set; }
 }
 
 /// <summary>The function has been pulled out; told to its supervisor.</summary>
@@ -56,30 +88,50 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
     private readonly SupervisedDevice device;
     private readonly HostContext host;
     private IActorRef core = ActorRefs.Nobody;
-    private IActorRef front = ActorRefs.Nobody;
-    private HardwareHung? hung;
+
+    /// <summary>Drivers between the front and the core; most devices have none.</summary>
+    private ImmutableArray<IActorRef> behindFront = [];
+
+    /// <summary>Driver and core can hang at the same time.</summary>
+    private ImmutableList<HardwareHung> hangs = [];
     private IActorRef? climbing;
-    private Removal? removal;
-    private Waiter? unquarantining;
+    private bool restarting;
 
     public DeviceSupervisor(SupervisedDevice device, HostContext host) => (this.device, this.host) = (device, host);
 
-    private sealed record Removal(bool Pulled, ICancelable? Force);
-
-    /// <summary>Who is answered when something is done.</summary>
-    private sealed record Waiter(IActorRef Requester, string By);
-
     private sealed record ForceDue;
 
+    private sealed record KeepingTooLate(Waiter Waiter);
+
     public IStash Stash { get; set; } = null!;
+
+    /// <summary>The driver that everybody talks to.</summary>
+    private IActorRef Front { get; set; } = ActorRefs.Nobody;
+
+    /// <summary>The drivers in front of the core, the front first.</summary>
+    private ImmutableArray<IActorRef> Chain => behindFront.Insert(0, Front);
 
     private PciAddress Address => device.Function.Address;
 
     private DeviceStatus Status => device.Status;
 
+    private Removal? Leaving => device.Removal;
+
     private bool IsQuarantined => device.Standing.QuarantinedFor is not null;
 
-    public static Props Props(SupervisedDevice device, HostContext host) => Akka.Actor.Props.Create(() => new DeviceSupervisor(device, host));
+    public static Props Props(SupervisedDevice device, HostContext host) => Akka.Actor.Props.CreateBy(new Producer(device, host));
+
+    /// <summary>For hosts of very many devices: made once for each, and kept for its restarts.</summary>
+    private sealed class Producer(SupervisedDevice device, HostContext host) : IIndirectActorProducer
+    {
+        public Type ActorType => typeof(DeviceSupervisor);
+
+        public ActorBase Produce() => new DeviceSupervisor(device, host);
+
+        public void Release(ActorBase actor)
+        {
+        }
+    }
 
     protected override void PreStart()
     {
@@ -87,14 +139,21 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
             VfioPciCoreActor.Props(new CoreContext(
                 device.Function, host.Registered, device.Driver?.Name ?? DriverDeclaration.VfioPci.Name,
                 device.Standing.ResetMethods.IsDefault ? host.Options : host.Options with { ResetOrder = device.Standing.ResetMethods },
-                host.Threads, host.Time, device.Slot, host.Host, device.Set)),
+                host.Threads, host.Time, device.Slot, host.Host, device.Set) { ConfiguresSriov = device.Driver?.ConfiguresSriov == true }),
             "core");
-        var context = new DriverContext(Address, device.Function.Ids, core) { Time = host.Time, Host = host.Host };
-        front = Context.ActorOf(device.Driver?.Create(context) ?? PassthroughDriver.Props(context), "driver");
-        if (device.Standing.QuarantinedFor is { } why)
+        var chain = ChainOf(device.Driver);
+        (Front, behindFront) = (chain[0], chain.RemoveAt(0));
+        SeeThatDriversAreMade();
+        if (Leaving is { } leaving)
+        {
+            FenceForRemoval(leaving.Pulled);
+            Publish(Status with { State = DeviceState.Removing });
+        }
+        else if (device.Standing.QuarantinedFor is { } why)
         {
             FenceFor(why, readable: false);
-            Publish(Status with { State = DeviceState.Quarantined, Health = DeviceHealth.Unhealthy, Reason = why, WayBack = WayBack });
+            var onPurpose = device.Standing.QuarantinedBy is { } by && by != OwnName;
+            Publish(Status with { State = DeviceState.Quarantined, Health = DeviceHealth.Unhealthy, Reason = why, WayBack = WayBack, OnPurpose = onPurpose });
         }
         else
         {
@@ -106,27 +165,45 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
     protected override void PostRestart(Exception reason)
     {
         PreStart();
+        if (device.Unquarantining is not null)
+            core.Tell(ProbeAnew.Instance);
         Note("supervisor-restarted", reason.Message);
     }
 
-    protected override void PostStop() => removal?.Force?.Cancel();
+    protected override void PreRestart(Exception reason, object message)
+    {
+        restarting = true;
+        base.PreRestart(reason, message);
+    }
+
+    protected override void PostStop()
+    {
+        if (restarting)
+            return;
+        Leaving?.Force?.Cancel();
+        foreach (var waiter in device.UntilKept)
+            waiter.Limit?.Cancel();
+    }
 
     protected override SupervisorStrategy SupervisorStrategy() => new OneForOneStrategy(
         maxNrOfRetries: -1,
         withinTimeRange: Timeout.InfiniteTimeSpan,
-        localOnlyDecider: cause => Sender.Equals(core) ? CoreFailed(cause) : Sender.Equals(front) ? DriverFailed(cause) : Directive.Stop);
+        localOnlyDecider: cause => Sender.Equals(core) ? CoreFailed(cause) : Chain.Contains(Sender) ? DriverFailed(cause) : Directive.Stop);
 
     protected override void OnReceive(object message)
     {
         switch (message)
         {
             case DeviceRequest request:
-                (request is LinkWasReset ? core : front).Forward(request);
+                (request is LinkWasReset ? core : Front).Forward(request);
                 break;
             case CoreCommand command:
                 core.Forward(command);
                 break;
-            case FindDevice or DeviceCommand when Status.State == DeviceState.Probing:
+            case DeviceCommand command when isUnbound:
+                Context.Parent.Forward(command);
+                break;
+            case DeviceCommand and not InspectDevice when Status.State == DeviceState.Probing:
                 Stash.Stash();
                 break;
             case DeviceCommand command:
@@ -142,6 +219,9 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
                 climbing = null;
                 OnLadderEnded(ended);
                 break;
+            case FunctionGone when isUnbound:
+                Context.Parent.Tell(new FunctionVanished(Address));
+                break;
             case FunctionGone:
                 OnPulledOut();
                 break;
@@ -149,17 +229,29 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
                 Note("removal-forced", $"{Status.Holder ?? "its holder"} did not release it in time");
                 core.Tell(new EndSessions("taken away by force"));
                 break;
-            case CoreLeft when removal is { } leaving:
-                Context.Parent.Tell(new DeviceReleased(Address, leaving.Pulled));
+            case CoreLeft when Leaving is { } leaving:
+                Release(leaving.Pulled);
                 break;
-            case VirtualFunctionsChanged { Count: { } count }:
-                Publish(Status with { VirtualFunctions = count });
-                Note("sriov", $"{count} VFs");
+            case VirtualFunctionsChanged changed:
+                OnVirtualFunctions(changed.Count);
                 break;
-            case VirtualFunctionsChanged:
+            case MakingLate or ActorIdentity or CoreUnbound or UnbindDevice or AdoptOverride or ExplainDriver:
+            case HostDone or DeviceFailed when device.Unbinding is { IsKeeping: true }:
+                OnBinding(message);
+                break;
+            case SriovConfigured:
+                break;
+            case DeviceFailed failed when Leaving is { AfterVfs: true }:
+                Publish(Status with { Reason = $"waits for its VFs: {failed.Error.Sentence}" });
                 break;
             case StandingKept or StandingNotKept:
                 OnKept(message);
+                break;
+            case KeepingTooLate late when device.UntilKept.Contains(late.Waiter):
+                device.UntilKept = device.UntilKept.Remove(late.Waiter);
+                late.Waiter.Requester.Tell(new DeviceFailed(Errno.ETIMEDOUT, "It is done, but has not been written down in time; see whether the journal works."));
+                break;
+            case KeepingTooLate:
                 break;
             // Answers to what it asked without waiting for them.
             case CoreDone or CoreLeft or CoreChanged or RecoveryVoted or LadderEnded:
@@ -170,22 +262,56 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
         }
     }
 
-    private MigrationState? Fresh => device.Driver is null ? null : MigrationState.Running;
+    /// <summary>From the back: each driver is given what stands behind it. They are called by their place, the front as if it were alone.</summary>
+    private ImmutableArray<IActorRef> ChainOf(DriverRegistration? front, int place = 1)
+    {
+        var behind = front?.Behind is { } next ? ChainOf(next, place + 1) : [];
+        var context = new DriverContext(Address, device.Function.Ids, behind.IsEmpty ? core : behind[0])
+        {
+            Time = host.Time,
+            Host = host.Host,
+            Platform = device.Function.Platform,
+            // A call may wait for one of the host, and for its set; a driver in front of another for that one to be given up.
+            CoreDeadline = (2 * (host.Options.SlowCallDeadline + host.Options.TurnDeadline)) + (behind.Length * host.Options.CallDeadline),
+            Bars = device.Function.Bars,
+        };
+        var props = front is null ? PassthroughDriver.Props(context) : Akka.Actor.Props.CreateBy(new DriverProducer(device, front, context));
+        return behind.Insert(0, Context.ActorOf(props, place == 1 ? "driver" : $"driver-{place}"));
+    }
+
+    private MigrationState? Fresh => device.Driver?.FreshState;
 
     // ---- Probing ---------------------------------------------------------------------------------------------------------------------
 
     private void OnProbed(CoreProbed probed)
     {
-        if (probed.Refused is not { } refused)
+        if (making is { Hangs: null } && Leaving is null && probed.Refused is null)
         {
-            if (unquarantining is { } back)
-                PutBack(back);
-            else if (!IsQuarantined && removal is null)
-                InService(probed.Anew ? "probed anew, after a reset" : $"driver {Status.Driver ?? "none (core alone)"}");
+            making = making with { Probed = probed };
+            return;
         }
-        else if (unquarantining is { } asked)
+
+        if (device.Unbinding is { IsKeeping: false } && Leaving is null)
         {
-            unquarantining = null;
+            LetGo();
+            return;
+        }
+
+        if (Leaving is { AfterVfs: false })
+        {
+            // Its core failed on the way out and was made anew.
+            core.Tell(LeaveBus.Instance);
+        }
+        else if (probed.Refused is not { } refused)
+        {
+            if (device.Unquarantining is { } back && probed.Anew)
+                PutBack(back);
+            else if (!IsQuarantined && Leaving is null)
+                InService(probed.Anew ? "probed anew, after a reset" : Status.Driver is { } driver ? $"driver {driver}" : "driver none (core alone)");
+        }
+        else if (device.Unquarantining is { } asked)
+        {
+            device.Unquarantining = null;
             asked.Requester.Tell(new DeviceFailed(refused));
             Note("still-quarantined", $"{asked.By} put it back, but {refused.Sentence}");
         }
@@ -197,7 +323,7 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
         }
         else if (!IsQuarantined)
         {
-            Quarantine($"it could not be {(probed.Anew ? "reset and probed" : "probed")}: {refused.Sentence}", "fabric", readable: false);
+            Quarantine($"it could not be {(probed.Anew ? "reset and probed" : "probed")}: {refused.Sentence}", OwnName, readable: false);
         }
 
         Stash.UnstashAll();
@@ -205,8 +331,8 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
 
     private void InService(string how)
     {
-        front.Tell(new FenceDevice(null));
-        Publish(Status with { State = DeviceState.Closed, Health = DeviceHealth.Healthy, Reason = null, WayBack = null, Holder = null, Migration = Fresh, Readable = false });
+        Front.Tell(new FenceDevice(null));
+        Publish(Status with { State = DeviceState.Closed, Health = DeviceHealth.Healthy, Reason = null, WayBack = null, Holder = null, Migration = Fresh, Readable = false, VirtualFunctions = 0 });
         Note("probed", how);
     }
 
@@ -214,25 +340,50 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
 
     private Directive DriverFailed(Exception cause)
     {
+        // Not a failure: what stood in for it makes way.
+        if (cause is ActorKilledException)
+            return Directive.Restart;
         Context.GetLogger().Error(cause, "{0}: driver {1} failed", Address, Status.Driver);
+        if (cause is ActorInitializationException and not PostRestartException && !IsQuarantined && Leaving is null && device.Driver is not null)
+        {
+            NotMade(cause);
+            return Directive.Restart;
+        }
+
+        if (Leaving is { } leaving)
+            FenceForRemoval(leaving.Pulled);
         if (IsQuarantined)
         {
+            // One that cannot even be made would be made for ever.
+            device.IsDriverBroken |= cause is ActorInitializationException or PostRestartException;
             Refence();
             return Directive.Restart;
         }
 
-        Note("driver-restarted", $"the driver failed: {cause.Message}");
+        Note("driver-restarted", $"the driver {NameOf(Sender)} failed: {cause.Message}");
         if (!SpendRestart())
-            Quarantine($"its driver or core failed more than {host.Options.RestartBudget} times within {Window}, last: {cause.Message}", "fabric", readable: false);
+            Quarantine($"its driver or core failed more than {host.Options.RestartBudget} times within {Window}, last: {cause.Message}", OwnName, readable: false);
         return Directive.Restart;
+    }
+
+    /// <summary>Several may stand in a row.</summary>
+    private string NameOf(IActorRef failed)
+    {
+        var driver = device.Driver;
+        for (var place = Chain.IndexOf(failed); place > 0; place--)
+            driver = driver?.Behind;
+        return driver?.Name ?? "none";
     }
 
     private Directive CoreFailed(Exception cause)
     {
         Context.GetLogger().Error(cause, "{0}: core failed", Address);
         Note("core-failed", cause.Message);
-        if (!IsQuarantined && !SpendRestart())
-            Quarantine($"its driver or core failed more than {host.Options.RestartBudget} times within {Window}, last: {cause.Message}", "fabric", readable: false);
+        if (!IsQuarantined && !SpendRestart() && Leaving is null)
+            Quarantine($"its driver or core failed more than {host.Options.RestartBudget} times within {Window}, last: {cause.Message}", OwnName, readable: false);
+        else if (Leaving is { } leaving && Spent > host.Options.RestartBudget)
+            Release(leaving.Pulled);
+        NotReadable($"its core failed: {cause.Message}");
         // Reset and probed anew in any case: what throws in that itself throws again, and spends the budget.
         return Directive.Restart;
     }
@@ -245,6 +396,8 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
         Keep(device.Standing with { Restarts = spent });
         return spent.Length <= host.Options.RestartBudget;
     }
+
+    private int Spent => device.Standing.Restarts.Length;
 
     private bool SpendFreeze()
     {
@@ -277,7 +430,8 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
                 Note("opened", $"by {opened.Holder}");
                 break;
             case SessionClosed closed:
-                front.Tell(closed);
+                foreach (var driver in Chain)
+                    driver.Tell(closed);
                 Publish(Status with { State = Unless(DeviceState.Closed), Holder = null, Migration = Fresh });
                 Note("closed", $"{closed.Holder}: {closed.Why}");
                 break;
@@ -290,7 +444,9 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
             case ErrorsReported errors:
                 Note("error", Describe(errors));
                 break;
-            case RecoveryStarted or RecoveryEnded when IsQuarantined || removal is not null:
+            case RecoveryStarted or RecoveryEnded when IsQuarantined || Leaving is not null:
+                if (fact is RecoveryEnded { Recovered: false })
+                    NotReadable("it did not recover from an uncorrectable error");
                 break;
             case RecoveryStarted started:
                 OnRecoveryStarted(started);
@@ -299,28 +455,34 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
                 Recovered("recovered", "in service again");
                 break;
             case RecoveryEnded:
-                Quarantine("it did not recover from an uncorrectable error", "fabric", readable: false);
+                Quarantine("it did not recover from an uncorrectable error", OwnName, readable: false);
                 break;
             case LostConfigRepaired repaired:
                 Note("config-repaired", $"a reset had taken {repaired.Lost}; it was given back, interrupts are armed again");
                 break;
-            case LinkFoundDead when !IsQuarantined && climbing is null && removal is null && Status.State != DeviceState.Recovering:
+            case DriverFault fault:
+                Note("driver-fault", fault.What);
+                break;
+            case LinkFoundDead when !IsQuarantined && climbing is null && Leaving is null && Status.State != DeviceState.Recovering:
                 Climb("its config space reads all ones: the link is dead");
                 break;
             case LinkFoundDead:
+                NotReadable("its config space reads all ones: the link is dead");
                 break;
             case HardwareHung hang:
                 OnHung(hang);
                 break;
             case HangEnded ended:
-                hung = null;
+                OnHangEnded(ended);
                 Note("hang-ended", $"{ended.Call} came back; what it brought was thrown away");
                 if (IsQuarantined)
                     Publish(Status with { WayBack = WayBack });
                 break;
             case ReleaseRequested request:
                 var waits = $"waits for {Status.Holder ?? "its holder"}{(request.Heard ? "" : ", who does not listen to REQ")}, asked {request.Number + 1} times in {request.Waited.TotalSeconds:0} s";
-                Publish(Status with { Reason = waits });
+                // Nobody who is waited for keeps what is gone already.
+                if (Leaving is not { Pulled: true })
+                    Publish(Status with { Reason = waits });
                 Note("release-requested", waits);
                 break;
         }
@@ -328,7 +490,7 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
 
     /// <summary>A recovery, a removal or a quarantine goes on whoever comes and goes.</summary>
     private DeviceState Unless(DeviceState state) =>
-        Status.State is DeviceState.Recovering or DeviceState.Quarantined or DeviceState.Removing ? Status.State : state;
+        Status.State is DeviceState.Recovering or DeviceState.Quarantined or DeviceState.Removing or DeviceState.Probing ? Status.State : state;
 
     private static string Describe(ErrorsReported errors)
     {
@@ -341,8 +503,9 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
     {
         Publish(Status with { State = DeviceState.Recovering, Health = DeviceHealth.Unhealthy, Reason = $"recovers from a {started.Record.Severity} error of {started.Record.Source}" });
         Note("recovering", $"from a {started.Record.Severity} error of {started.Record.Source}");
+        // A non-fatal error leaves the device's state as it is: its holder can be moved away with it, unless that recovery fails as well.
         if (started.IsSource && !SpendFreeze())
-            Quarantine($"more than {host.Options.FreezeBudget} freezes within {Window}", "fabric", readable: false);
+            Quarantine($"more than {host.Options.FreezeBudget} freezes within {Window}", OwnName, readable: Hung is null && started.Record.Severity == AerSeverity.NonFatal);
     }
 
     private void Recovered(string kind, string message)
@@ -351,12 +514,28 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
         Note(kind, message);
     }
 
+    private HardwareHung? Hung => hangs.FirstOrDefault();
+
+    /// <summary>Where a restart has lost its name it is the oldest.</summary>
+    private void OnHangEnded(HangEnded ended)
+    {
+        var which = hangs.FindIndex(hang => hang.Call == ended.Call);
+        if (hangs.Count > 0)
+            hangs = hangs.RemoveAt(Math.Max(which, 0));
+    }
+
     private void OnHung(HardwareHung hang)
     {
-        hung = hang;
+        hangs = hangs.Add(hang);
         Note("hung", $"{hang.Call} has not come back for {hang.For.TotalSeconds:0.#} s");
-        if (!IsQuarantined)
-            Quarantine($"it hangs in {hang.Call}: not back after {hang.For.TotalSeconds:0.#} s", "fabric", readable: false);
+        var why = $"it hangs in {hang.Call}: not back after {hang.For.TotalSeconds:0.#} s";
+        // Nothing more comes of a removal that waits for it.
+        if (Leaving is { } leaving)
+            Release(leaving.Pulled);
+        else if (IsQuarantined)
+            NotReadable(why);
+        else
+            Quarantine(why, OwnName, readable: false);
     }
 
     // ---- The ladder, for this device alone -------------------------------------------------------------------------------------------
@@ -367,21 +546,21 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
         Note("recovering", cause);
         if (!SpendFreeze())
         {
-            Quarantine($"more than {host.Options.FreezeBudget} freezes within {Window}", "fabric", readable: false);
+            Quarantine($"more than {host.Options.FreezeBudget} freezes within {Window}", OwnName, readable: false);
             return;
         }
 
-        climbing = Context.ActorOf(ResetLadder.Props([new RecoveryMember(Address, Self)], Address, cause, host.Options, [.. device.Function.ResetMethods]));
+        climbing = Context.ActorOf(ResetLadder.Props([new RecoveryMember(Address, Self, Status.ResetMethods)], Address, cause, host.Options));
     }
 
     private void OnLadderEnded(LadderEnded ended)
     {
-        if (IsQuarantined || removal is not null)
+        if (IsQuarantined || Leaving is not null)
             return;
         if (ended.Recovered.Contains(Address))
             Recovered("recovered", "in service again, after a reset");
         else
-            Quarantine("no rung of the reset ladder brought it back", "fabric", readable: false);
+            Quarantine("no rung of the reset ladder brought it back", OwnName, readable: false);
     }
 
     // ---- History ---------------------------------------------------------------------------------------------------------------------

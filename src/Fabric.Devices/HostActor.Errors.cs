@@ -25,7 +25,12 @@ public sealed partial class HostActor
 
     private sealed record ErrorsDue(PciAddress Source);
 
-    private sealed record Running(PciAddress Source, ImmutableArray<RecoveryMember> Scope);
+    private sealed record Running(AerRecord Record, ImmutableArray<RecoveryMember> Scope)
+    {
+        public PciAddress Source => Record.Source;
+
+        public bool IsReported { get; set; }
+    }
 
     /// <summary>
     /// An uncorrectable error is recovered from at once, unless that device's recovery is under way already; everything else waits until the
@@ -53,7 +58,7 @@ public sealed partial class HostActor
         {
             device.Supervisor.Tell(new ErrorsReported(errors.Worst, errors.Correctable, errors.Uncorrectable));
         }
-        else if (options.Bus.RecoveryScope(source).Count == 0)
+        else if (ScopeOf(source).IsEmpty)
         {
             Context.GetLogger().Warning("An error was reported for {0}, which is not a device of this host", source);
             return;
@@ -68,6 +73,8 @@ public sealed partial class HostActor
             Report(record, null, "corrected by hardware: counted, nothing to recover");
         else if (IsOutOfService(record.Source))
             Report(record, false, "out of service: counted, not recovered");
+        else if (waitingErrors.FindIndex(waiting => waiting.Source == record.Source) is >= 0 and var same)
+            waitingErrors[same] = record.Severity >= waitingErrors[same].Severity ? record : waitingErrors[same];
         else if (waitingErrors.Count == MaxWaitingErrors)
             Report(record, false, $"dropped: {MaxWaitingErrors} others wait for recovery already");
         else
@@ -98,15 +105,42 @@ public sealed partial class HostActor
     {
         foreach (var record in waitingErrors.ToArray())
         {
-            var scope = options.Bus.RecoveryScope(record.Source)
-                .Where(supervised.ContainsKey)
-                .Select(address => new RecoveryMember(address, supervised[address].Supervisor))
-                .ToImmutableArray();
-            if (recoveries.Values.Any(running => running.Scope.Intersect(scope).Any()))
+            if (IsOutOfService(record.Source))
+            {
+                waitingErrors.Remove(record);
+                Report(record, false, "out of service since: counted, not recovered");
+                continue;
+            }
+
+            var scope = ScopeOf(record.Source);
+            if (recoveries.Values.Any(running => running.Scope.Any(member => scope.Any(other => other.Address == member.Address))))
                 continue;
             waitingErrors.Remove(record);
-            recoveries[Context.Watch(Context.ActorOf(RecoveryActor.Props(record, scope, options.Bus, context)))] = new Running(record.Source, scope);
+            recoveries[Context.Watch(Context.ActorOf(RecoveryActor.Props(record, scope, options.Bus, context)))] = new Running(record, scope);
         }
+    }
+
+    /// <summary>The devices of this host that take part in the recovery from an error, in bus-walk order; where the bus fails, the one itself.</summary>
+    private ImmutableArray<RecoveryMember> ScopeOf(PciAddress source) =>
+    [
+        .. AskBus<IReadOnlyList<PciAddress>>(bus => bus.RecoveryScope(source), [source])
+            .Where(supervised.ContainsKey)
+            .Select(address => new RecoveryMember(address, supervised[address].Supervisor, statuses[address].ResetMethods)),
+    ];
+
+    private void OnReported(RecoveryReport report)
+    {
+        if (recoveries.TryGetValue(Sender, out var running))
+            running.IsReported = true;
+        AnswerInjectors(report);
+    }
+
+    /// <summary>It failed itself: nobody knows how far it had come, so its devices have not recovered.</summary>
+    private void OnRecoveryLost(Running lost)
+    {
+        foreach (var member in lost.Scope)
+            member.Supervisor.Tell(new RecoveryEnded(Recovered: false));
+        Report(lost.Record, false, "the recovery itself failed");
     }
 
     private void AnswerInjectors(RecoveryReport report)

@@ -1,4 +1,5 @@
 using Akka.Actor;
+using Fabric.Devices.Mdev;
 using Fabric.Pci;
 using Fabric.Vfio;
 
@@ -11,7 +12,7 @@ public sealed partial class HostActor
     private readonly Dictionary<PciAddress, List<IActorRef>> removals = [];
 
     /// <summary>Changes of the number of VFs that are under way, by PF.</summary>
-    private readonly Dictionary<PciAddress, IActorRef> sriov = [];
+    private readonly Dictionary<PciAddress, (IActorRef Operation, string By)> sriov = [];
 
     private void Obey(HostRequest request)
     {
@@ -26,13 +27,37 @@ public sealed partial class HostActor
             case InjectFault inject:
                 Inject(inject);
                 break;
+            case OverrideDriver set:
+                Override(set);
+                break;
+            case ListDrivers:
+                Sender.Tell(DescribeDrivers());
+                break;
+            case LoadDrivers load:
+                Load(load);
+                break;
+            case UnloadDriver unload:
+                Unload(unload);
+                break;
             case ConfigureSriov configure:
                 Configure(configure);
+                break;
+            case MdevRequest mediated when mdevs is not null:
+                mdevs.Forward(mediated);
+                break;
+            case MdevRequest mediated:
+                Sender.Tell(MdevActor.AnswerWithoutParents(mediated));
                 break;
             case DeviceCommand command when supervised.TryGetValue(command.Address, out var device):
                 if (command is RemoveDevice)
                     Waiting(command.Address).Add(Sender);
                 device.Supervisor.Forward(command);
+                break;
+            case RemoveDevice remove when unbound.ContainsKey(remove.Address):
+                RemoveUnbound(remove);
+                break;
+            case DeviceCommand command when unprobed.TryGetValue(command.Address, out var asked):
+                (unprobed[command.Address] = asked ?? []).Add((command, Sender));
                 break;
             case DeviceCommand command:
                 Sender.Tell(Unknown(command.Address));
@@ -61,14 +86,16 @@ public sealed partial class HostActor
 
         if (sriov.TryGetValue(command.Address, out var running))
         {
-            running.Forward(command);
+            Sender.Tell(new DeviceFailed(
+                Errno.EAGAIN, $"The number of VFs of {command.Address} is being changed already, by {running.By}; try again."));
             return;
         }
 
         var functions = supervised.Values
             .Where(device => device.Function.PhysicalFunction == command.Address)
             .ToDictionary(device => device.Function.Address, device => device.Supervisor);
-        sriov[command.Address] = Context.Watch(Context.ActorOf(SriovOperation.Props(command, physical.Supervisor, functions, options.Bus, Sender)));
+        var operation = Context.ActorOf(SriovOperation.Props(command, physical.Supervisor, functions, [.. functions.Keys.Select(address => statuses[address])], options.Bus, Sender));
+        sriov[command.Address] = (Context.Watch(operation), command.By);
     }
 
     /// <summary>Its PF takes it off the bus, with all others of its VFs.</summary>
@@ -97,7 +124,7 @@ public sealed partial class HostActor
             injectors[aer.Address].Add(Sender);
         }
 
-        var injected = inject switch
+        var injected = AskBus(_ => inject switch
         {
             InjectAer error => faults.InjectAer(error.Address, error.Severity),
             InjectHang hang => faults.Hang(hang.Address, hang.Point),
@@ -106,10 +133,10 @@ public sealed partial class HostActor
             InjectReturn back => faults.PutBack(back.Address),
             InjectFlap flap => faults.Flap(flap.Address, flap.Times, flap.Each),
             _ => VfioResult.Fail(Errno.EINVAL, "There is no such fault."),
-        };
+        }, VfioResult.Fail(Errno.EIO, "The bus failed at it."));
         // Others may wait at the same device for what they injected.
-        if (!injected.IsOk && inject is InjectAer)
-            injectors[inject.Address].Remove(Sender);
+        if (!injected.IsOk && inject is InjectAer && injectors.TryGetValue(inject.Address, out var waiting) && waiting.Remove(Sender) && waiting.Count == 0)
+            injectors.Remove(inject.Address);
         if (!injected.IsOk)
             Sender.Tell(new DeviceFailed(injected.Error));
         else if (inject is not InjectAer)

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Akka.Actor;
+using Fabric.Devices.Drivers;
 using Fabric.Pci;
 using Fabric.Vfio;
 using Fabric.Vfio.Core.Inspection;
@@ -75,7 +76,11 @@ public sealed record UnquarantineDevice(PciAddress Address, string By) : DeviceC
 /// Makes this many VFs of a PF, or none (contract §5). Answered with <see cref="SriovConfigured"/> when they are probed, or gone. Errors: SV-1 to
 /// SV-9; EAGAIN while another change is under way; EBUSY while VFs are held: the holders are asked for release, and the removal goes on.
 /// </summary>
-public sealed record ConfigureSriov(PciAddress Address, int Count, string By) : DeviceCommand(Address);
+public sealed record ConfigureSriov(PciAddress Address, int Count, string By) : DeviceCommand(Address)
+{
+    /// <summary>As that of <see cref="RemoveDevice"/>, for the VFs that go.</summary>
+    public TimeSpan? ForceAfter { get; init; }
+}
 
 public sealed record SriovConfigured(PciAddress Address, ImmutableArray<PciAddress> VirtualFunctions) : HostReply;
 
@@ -85,6 +90,75 @@ public sealed record SriovConfigured(PciAddress Address, ImmutableArray<PciAddre
 /// </summary>
 /// <param name="ForceAfter">The holder's sessions are closed by force when so much time has passed; null waits for ever, as the kernel does.</param>
 public sealed record RemoveDevice(PciAddress Address, string By, TimeSpan? ForceAfter = null) : DeviceCommand(Address);
+
+// ---- Drivers -------------------------------------------------------------------------------------------------------------------------
+
+/// <summary>
+/// Sets a function's driver_override, or (null) clears it: the one driver that may be bound, or vfio-pci for the core alone. It stays with the
+/// device's standing. The function is probed anew at once; answered with <see cref="HostDone"/> when it is, and the override written down. Errors:
+/// EBUSY held, or with VFs; EINVAL no such driver; those with which the driver refuses the function, which nobody has then.
+/// </summary>
+public sealed record OverrideDriver(PciAddress Address, string? Driver, string By) : DeviceCommand(Address);
+
+/// <summary>Asks for the drivers that the host has, and for plugins that it does not take. Answered with <see cref="DriverList"/>.</summary>
+public sealed record ListDrivers : HostRequest
+{
+    public static ListDrivers Instance { get; } = new();
+}
+
+public sealed record DriverList(ImmutableArray<DriverEntry> Drivers) : HostReply;
+
+/// <summary>A driver, or a plugin of which no driver is loaded.</summary>
+/// <param name="Name">Null of a plugin whose drivers are not known.</param>
+/// <param name="Plugin">The folder that it came from; null for one in the box.</param>
+public sealed record DriverEntry(string? Name, string? Plugin, DriverPresence Presence)
+{
+    /// <summary>Of its assembly.</summary>
+    public string? Version { get; init; }
+
+    /// <summary>Why it is not loaded.</summary>
+    public string? Reason { get; init; }
+
+    public ImmutableArray<DriverId> Ids { get; init; } = [];
+
+    public string? Model { get; init; }
+
+    public int Priority { get; init; }
+
+    public string? InFrontOf { get; init; }
+
+    /// <summary>Functions that have it now, in front or behind another.</summary>
+    public int Devices { get; init; }
+}
+
+public enum DriverPresence
+{
+    Loaded,
+    Refused,
+    Unloaded,
+
+    /// <summary>Unloaded, and in memory still, because something uses it.</summary>
+    Leaving,
+}
+
+/// <summary>
+/// Loads the plugins that are in the folder and not loaded, or one of them. Functions that nobody holds and that match a new driver better are
+/// probed anew. Answered with <see cref="DriverList"/>. Errors: ENOENT no such plugin, or no folder of them; EAGAIN others are being loaded or
+/// unloaded; of one that is named, those with which it is refused.
+/// </summary>
+/// <param name="Plugin">Its folder's name, or that of a driver that it had; null for all.</param>
+public sealed record LoadDrivers(string? Plugin, string By) : HostRequest;
+
+/// <summary>
+/// Unloads the plugin that has this driver, or is named so. Its functions are probed anew, and get the next best driver. Answered with
+/// <see cref="HostDone"/> then. Errors: ENOENT none, EINVAL in the box, EBUSY one of its functions is held, EAGAIN others are being loaded or
+/// unloaded.
+/// </summary>
+public sealed record UnloadDriver(string Name, string By) : HostRequest;
+
+/// <summary>What happened to a driver; published on the host's event stream.</summary>
+/// <param name="Kind"><c>loaded</c>, <c>refused</c> or <c>unloaded</c>.</param>
+public sealed record DriverNoted(DateTimeOffset Time, string Plugin, string Kind, string Message) : INoSerializationVerificationNeeded;
 
 // ---- Faults, in emulated functions only ----------------------------------------------------------------------------------------------
 
@@ -171,11 +245,27 @@ public sealed record DeviceStatus(
     /// <summary>What leads back to Healthy; null where it is.</summary>
     public string? WayBack { get; init; }
 
+    /// <summary>Why it has this driver, or none; null where it is only shown.</summary>
+    public DriverChoice? Choice { get; init; }
+
     /// <summary>VFs that there are of it.</summary>
     public int VirtualFunctions { get; init; }
 
     /// <summary>A quarantined device that still answers: a claim on it can be evacuated by migration.</summary>
     public bool Readable { get; init; }
+
+    /// <summary>A person, and not the fabric, took it out of service; of a quarantined device.</summary>
+    public bool OnPurpose { get; init; }
+
+    /// <summary>The UUID of a mediated device; null of any other.</summary>
+    public Guid? MdevUuid
+    {
+        get => (Guid?)mdev;
+        init => mdev = value;
+    }
+
+    /// <summary>Boxed: very few of very many devices have one.</summary>
+    private readonly object? mdev;
 }
 
 /// <summary>A device's status changed; published on the host's event stream.</summary>

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Fabric.Devices.History;
 using Fabric.Vfio.Core.Inspection;
@@ -10,16 +11,20 @@ internal sealed class Inspection : UntypedActor
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
 
     private readonly InspectNode supervisor;
-    private readonly IActorRef driver;
+    private readonly ImmutableArray<IActorRef> drivers;
     private readonly IActorRef core;
     private readonly IActorRef asker;
-    private InspectNode? ofDriver;
+    private readonly InspectNode?[] ofDrivers;
     private InspectNode? ofCore;
+    private bool answered;
 
-    public Inspection(InspectNode supervisor, IActorRef driver, IActorRef core, IActorRef asker) =>
-        (this.supervisor, this.driver, this.core, this.asker) = (supervisor, driver, core, asker);
+    public Inspection(InspectNode supervisor, ImmutableArray<IActorRef> drivers, IActorRef core, IActorRef asker)
+    {
+        (this.supervisor, this.drivers, this.core, this.asker) = (supervisor, drivers, core, asker);
+        ofDrivers = new InspectNode?[drivers.Length];
+    }
 
-    public static Props Props(DeviceStatus status, HardwareHung? hung, DeviceStanding standing, IActorRef driver, IActorRef core, IActorRef asker)
+    public static Props Props(DeviceStatus status, HardwareHung? hung, DeviceStanding standing, ImmutableArray<IActorRef> drivers, IActorRef core, IActorRef asker)
     {
         var supervisor = InspectNode.Tree(
             "supervisor",
@@ -32,12 +37,13 @@ internal sealed class Inspection : UntypedActor
             InspectNode.Leaf("hangs in", hung?.Call ?? "nothing"),
             InspectNode.Leaf("restarts within the window", standing.Restarts.Length),
             InspectNode.Leaf("freezes within the window", standing.Freezes.Length));
-        return Akka.Actor.Props.Create(() => new Inspection(supervisor, driver, core, asker));
+        return Akka.Actor.Props.Create(() => new Inspection(supervisor, drivers, core, asker));
     }
 
     protected override void PreStart()
     {
-        driver.Tell(InspectPart.Instance);
+        foreach (var driver in drivers)
+            driver.Tell(InspectPart.Instance);
         core.Tell(InspectPart.Instance);
         Context.SetReceiveTimeout(Patience);
     }
@@ -46,21 +52,41 @@ internal sealed class Inspection : UntypedActor
     {
         switch (message)
         {
-            case PartInspected part when Sender.Equals(driver):
-                ofDriver = part.State;
+            case PartInspected part when drivers.IndexOf(Sender) is >= 0 and var which:
+                ofDrivers[which] = part.State;
                 break;
             case PartInspected part when Sender.Equals(core):
                 ofCore = part.State;
                 break;
             case ReceiveTimeout:
-                ofDriver ??= InspectNode.Leaf("driver", "does not answer");
-                ofCore ??= InspectNode.Leaf("core", "does not answer");
+                FillIn("does not answer");
                 break;
         }
 
-        if (ofDriver is null || ofCore is null)
+        if (ofDrivers.Contains(null) || ofCore is null)
             return;
-        asker.Tell(new DeviceInspected(InspectNode.Tree("device", supervisor, ofDriver, ofCore)));
+        Answer();
         Context.Stop(Self);
+    }
+
+    /// <summary>Its supervisor failed, or the device is gone: what is known by then is told.</summary>
+    protected override void PostStop()
+    {
+        FillIn("is gone");
+        if (!answered)
+            Answer();
+    }
+
+    private void FillIn(string what)
+    {
+        for (var driver = 0; driver < ofDrivers.Length; driver++)
+            ofDrivers[driver] ??= InspectNode.Leaf("driver", what);
+        ofCore ??= InspectNode.Leaf("core", what);
+    }
+
+    private void Answer()
+    {
+        answered = true;
+        asker.Tell(new DeviceInspected(InspectNode.Tree("device", [supervisor, .. ofDrivers!, ofCore!])));
     }
 }

@@ -3,25 +3,53 @@ using Fabric.Vfio;
 
 namespace Fabric.Devices;
 
-/// <summary>One reset that an operator asked for: asks the core, tells the history, answers. Lives for that.</summary>
-internal sealed class OperatorReset(ResetByOperator command, IActorRef core, IActorRef supervisor, IActorRef asker) : UntypedActor
+/// <summary>One reset that an operator asked for: asks the core, tells the history, answers. Lives for that, and no longer than a limit.</summary>
+internal sealed class OperatorReset(ResetByOperator command, IActorRef core, IActorRef supervisor, IActorRef asker, TimeSpan limit) : UntypedActor
 {
-    public static Props Props(ResetByOperator command, IActorRef core, IActorRef supervisor, IActorRef asker) =>
-        Akka.Actor.Props.Create(() => new OperatorReset(command, core, supervisor, asker));
+    private bool answered;
 
-    protected override void PreStart() => core.Tell(new ResetCore(ResetScope.Function, command.Method));
+    public static Props Props(ResetByOperator command, IActorRef core, IActorRef supervisor, IActorRef asker, TimeSpan limit) =>
+        Akka.Actor.Props.Create(() => new OperatorReset(command, core, supervisor, asker, limit));
+
+    protected override void PreStart()
+    {
+        core.Tell(new ResetCore(ResetScope.Function, command.Method));
+        Context.SetReceiveTimeout(limit);
+    }
 
     protected override void OnReceive(object message)
     {
-        if (message is not CoreWasReset done)
-            return;
-        supervisor.Tell(new ResetTried(command.Method ?? "reset", done.Outcome.IsOk, $"asked for by {command.By}", done.Took));
-        asker.Tell(done switch
+        switch (message)
         {
-            { Outcome.IsOk: false } => new DeviceFailed(done.Outcome.Error),
-            { Answers: false } => new DeviceFailed(Errno.EIO, $"{command.Address} was reset, and its config space reads all ones since."),
-            _ => HostDone.Instance,
-        });
+            case CoreWasReset done:
+                supervisor.Tell(new ResetTried(command.Method ?? "reset", done.Outcome.IsOk, $"asked for by {command.By}", done.Took));
+                Answer(done switch
+                {
+                    { Outcome.IsOk: false } => new DeviceFailed(done.Outcome.Error),
+                    { Answers: false } => new DeviceFailed(Errno.EIO, $"{command.Address} was reset, and its config space reads all ones since."),
+                    _ => HostDone.Instance,
+                });
+                break;
+            case ReceiveTimeout:
+                Answer(new DeviceFailed(Errno.ETIMEDOUT, $"The reset of {command.Address} has not ended within {limit.TotalSeconds:0} s; inspect the device."));
+                break;
+            default:
+                Unhandled(message);
+                break;
+        }
+    }
+
+    private void Answer(object reply)
+    {
+        answered = true;
+        asker.Tell(reply);
         Context.Stop(Self);
+    }
+
+    /// <summary>Its supervisor failed, or the device is gone.</summary>
+    protected override void PostStop()
+    {
+        if (!answered)
+            asker.Tell(new DeviceFailed(Errno.EIO, $"{command.Address} failed or left before its reset had ended; ask for its state."));
     }
 }

@@ -19,12 +19,17 @@ internal sealed class SriovOperation : UntypedActor, IWithTimers
     private readonly IActorRef physical;
     private readonly Dictionary<PciAddress, IActorRef> toGo;
     private readonly IPciBus bus;
-    private readonly Dictionary<PciAddress, DeviceStatus> known = [];
+    private readonly Dictionary<PciAddress, DeviceStatus> known;
     private IActorRef? requester;
     private ImmutableArray<PciAddress> made;
 
-    public SriovOperation(ConfigureSriov command, IActorRef physical, Dictionary<PciAddress, IActorRef> functions, IPciBus bus, IActorRef requester)
+    /// <param name="functions">The VFs that there are.</param>
+    /// <param name="statuses">Theirs, as they are now.</param>
+    public SriovOperation(
+        ConfigureSriov command, IActorRef physical, Dictionary<PciAddress, IActorRef> functions, ImmutableArray<DeviceStatus> statuses, IPciBus bus,
+        IActorRef requester)
     {
+        known = statuses.ToDictionary(static status => status.Address);
         (this.command, this.physical, this.bus, this.requester) = (command, physical, bus, requester);
         toGo = command.Count == 0 ? functions : [];
     }
@@ -34,14 +39,15 @@ internal sealed class SriovOperation : UntypedActor, IWithTimers
     public ITimerScheduler Timers { get; set; } = null!;
 
     public static Props Props(
-        ConfigureSriov command, IActorRef physical, Dictionary<PciAddress, IActorRef> functions, IPciBus bus, IActorRef requester) =>
-        Akka.Actor.Props.Create(() => new SriovOperation(command, physical, functions, bus, requester));
+        ConfigureSriov command, IActorRef physical, Dictionary<PciAddress, IActorRef> functions, ImmutableArray<DeviceStatus> statuses, IPciBus bus,
+        IActorRef requester) =>
+        Akka.Actor.Props.Create(() => new SriovOperation(command, physical, functions, statuses, bus, requester));
 
     protected override void PreStart()
     {
         Timers.StartSingleTimer(nameof(PatienceOver), new PatienceOver(), Patience);
         foreach (var (address, supervisor) in toGo)
-            supervisor.Tell(new RemoveDevice(address, $"{command.By}, who removes the VFs of {command.Address}"));
+            supervisor.Tell(new RemoveDevice(address, $"{command.By}, who removes the VFs of {command.Address}", command.ForceAfter));
         Write();
     }
 
@@ -53,21 +59,29 @@ internal sealed class SriovOperation : UntypedActor, IWithTimers
                 known[changed.Status.Address] = changed.Status;
                 FinishWhenProbed();
                 break;
+            case DeviceGone gone when gone.Address == command.Address:
+                End(new DeviceFailed(Errno.ENODEV, $"{command.Address} was taken away; ask the host for its devices."));
+                break;
             case DeviceGone gone when toGo.Remove(gone.Address):
                 Write();
                 break;
+            // Not where it is an earlier one of this address that has gone only now.
+            case DeviceGone gone when !made.IsDefault && bus.Functions.All(function => function.Address != gone.Address):
+                made = made.Remove(gone.Address);
+                FinishWhenProbed();
+                break;
             case DeviceGone:
                 break;
-            case VfsConfigured configured:
-                OnConfigured(configured.Outcome);
+            case VirtualFunctionsSet set:
+                OnSet(set.Change);
+                break;
+            case DeviceFailed failed:
+                End(failed);
                 break;
             case PatienceOver when toGo.Count > 0:
                 Answer(new DeviceFailed(Errno.EBUSY, $"{string.Join("; ", toGo.Keys.Order().Select(Held))}. Their holders are asked for release; the removal goes on and ends when they are released."));
                 break;
             case PatienceOver:
-                break;
-            case ConfigureSriov:
-                Sender.Tell(new DeviceFailed(Errno.EAGAIN, $"The number of VFs of {command.Address} is being changed already, by {command.By}; try again."));
                 break;
             default:
                 Unhandled(message);
@@ -80,14 +94,14 @@ internal sealed class SriovOperation : UntypedActor, IWithTimers
     private void Write()
     {
         if (toGo.Count == 0)
-            physical.Tell(new ConfigureVfs(command.Count));
+            physical.Tell(new SetVirtualFunctions(command.Count));
     }
 
-    private void OnConfigured(VfioResult<SriovChange> outcome)
+    private void OnSet(SriovChange change)
     {
-        if (!outcome.IsOk)
+        if (!change.IsComplete)
         {
-            End(new DeviceFailed(outcome.Error));
+            End(new DeviceFailed(Errno.EBUSY, $"VFs of {command.Address} came or are held still; remove them again."));
             return;
         }
 
@@ -104,9 +118,15 @@ internal sealed class SriovOperation : UntypedActor, IWithTimers
     private void End(object reply)
     {
         physical.Tell(new VirtualFunctionsChanged(made.IsDefault ? null : made.Length));
-        Answer(reply);
+        // By way of the host: who is answered may ask for the next change.
+        Context.Parent.Tell(new SriovEnded(command.Address, requester, reply));
+        requester = null;
         Context.Stop(Self);
     }
+
+    /// <summary>It failed, or its host ends.</summary>
+    protected override void PostStop() =>
+        Answer(new DeviceFailed(Errno.EIO, $"The change of the VFs of {command.Address} was broken off; list the devices and change them again."));
 
     private void Answer(object reply)
     {
@@ -117,3 +137,7 @@ internal sealed class SriovOperation : UntypedActor, IWithTimers
 
 /// <summary>Told to a PF's supervisor: how many VFs there are now; null where nothing came of a change.</summary>
 internal sealed record VirtualFunctionsChanged(int? Count) : INoSerializationVerificationNeeded;
+
+/// <summary>Told to the host: a change of VFs has ended.</summary>
+/// <param name="Requester">Who is answered; null where that was told before who holds it up.</param>
+internal sealed record SriovEnded(PciAddress Address, IActorRef? Requester, object Reply) : INoSerializationVerificationNeeded;

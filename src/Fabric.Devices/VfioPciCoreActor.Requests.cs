@@ -22,7 +22,7 @@ public sealed partial class VfioPciCoreActor
         SetVfToken set => ReplyOf(Core.SetVfToken(set.Token)),
         EnterLowPower enter => ReplyOf(Core.EnterLowPower(enter.Wake)),
         ExitLowPower => ReplyOf(Core.ExitLowPower()),
-        GetDmaBuf get => Reply(Core.GetDmaBuf(get.Region, 0, get.Ranges.AsSpan()), static buffer => new DmaBufGot(buffer)),
+        GetDmaBuf get => Reply(Core.GetDmaBuf(get.Region, 0, get.Ranges.AsSpan(), get.Shown), static buffer => new DmaBufGot(buffer)),
         ReadRegion read => Read(read),
         WriteRegion write => Write(write),
         MapRegion map => Reply(Core.Map(map.Region), static mapping => new RegionMapped(mapping)),

@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Globalization;
 using Akka.Actor;
 using Fabric.Devices.Hardware;
 using Fabric.Vfio;
@@ -192,7 +191,7 @@ public sealed partial class VfioPciCoreActor
             watch = null;
         }
 
-        supervisor.Tell(new SessionClosed(session.Id, session.Holder, why));
+        supervisor.Tell(new SessionClosed(session.Id, session.Holder, why) { IsLast = sessions.Count == 0 });
     }
 
     /// <summary>The sessions end without the function being touched.</summary>
@@ -312,7 +311,7 @@ public sealed partial class VfioPciCoreActor
                     break;
                 }
 
-                TellDriver();
+                TellDrivers(null);
                 if (phase == Phase.Lent)
                 {
                     phase = Phase.Ready;
@@ -425,20 +424,14 @@ public sealed partial class VfioPciCoreActor
             case ResetCore reset:
                 ResetWithOthers(reset.Scope, asker);
                 break;
-            case ConfigureVfs when phase == Phase.Fenced:
-                asker.Tell(new VfsConfigured(standing));
-                break;
-            case ConfigureVfs configure:
-                Start(
-                    $"making {configure.Count} VFs", null,
-                    core => core.WriteNumVfs(configure.Count.ToString(CultureInfo.InvariantCulture)),
-                    made => asker.Tell(new VfsConfigured(made.Outcome)), byHost: true, givenUp: hung => asker.Tell(new VfsConfigured(hung)));
-                break;
             case ChangeResetMethods change:
                 asker.Tell(new CoreChanged(phase == Phase.Fenced ? standing : Core.SetResetMethods(change.Methods)));
                 break;
             case LeaveBus:
                 Leave();
+                break;
+            case UnbindCore:
+                Unbind(asker);
                 break;
         }
     }
@@ -505,6 +498,26 @@ public sealed partial class VfioPciCoreActor
             TellRequest(left.Outcome.Requests - 1, left.Outcome.Notice);
         // One that cannot be let go in order is gone all the same.
         }, byHost: true, givenUp: _ => supervisor.Tell(CoreLeft.Instance));
+    }
+
+    /// <summary>Only of a function that nobody holds: there is nothing to wait for.</summary>
+    private void Unbind(IActorRef asker)
+    {
+        if (heldBy is not null || (phase == Phase.Fenced && work is not null))
+            asker.Tell(new CoreUnbound(standing with { Errno = Errno.EBUSY }));
+        else if (phase == Phase.Fenced)
+            asker.Tell(new CoreUnbound(null));
+        else if (sessions.Count > 0)
+            asker.Tell(new CoreUnbound(new VfioError(Errno.EBUSY, $"{Address} is held by {sessions[^1].Holder}; release it first."), IsHeld: true));
+        else
+            Start(
+                "unbinding", null, static core => core.Unregister(),
+                _ =>
+                {
+                    Fence(new VfioError(Errno.ENODEV, $"{Address} is being bound to a driver anew; ask the host for it again."));
+                    asker.Tell(new CoreUnbound(null));
+                },
+                byHost: true, givenUp: hung => asker.Tell(new CoreUnbound(hung with { Errno = Errno.EBUSY })));
     }
 
     private void OnReleaseTick()

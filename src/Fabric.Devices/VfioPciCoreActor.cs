@@ -1,4 +1,5 @@
-using System.Collections.Concurrent;
+using System.Collections.Immutable;
+using System.Globalization;
 using Akka.Actor;
 using Akka.Event;
 using Fabric.Devices.Hardware;
@@ -17,7 +18,11 @@ namespace Fabric.Devices;
 /// <param name="Set">The device set; Nobody where the function is one by itself.</param>
 public sealed record CoreContext(
     IPciFunction Function, VfioPciDevices Devices, string Driver, DeviceOptions Options, LaneThreads Threads, TimeProvider Time, CoreSlot Slot, IActorRef Host,
-    IActorRef Set);
+    IActorRef Set)
+{
+    /// <summary>The driver may have VFs made (SV-4).</summary>
+    public bool ConfiguresSriov { get; init; }
+}
 
 /// <summary>Handed from one incarnation of a core's mailbox to the next. Only the mailbox touches it, and its lane while that has a call.</summary>
 /// <param name="firstSession">Sessions are numbered on from here.</param>
@@ -29,6 +34,15 @@ public sealed class CoreSlot(long firstSession)
     internal Lock Hardware { get; } = new();
 
     public long LastSession { get; set; } = firstSession;
+
+    /// <summary>The device has left while its hardware had a call: whatever that brings is not registered any more. Read by the lane.</summary>
+    internal bool IsGivenUp
+    {
+        get => Volatile.Read(ref isGivenUp);
+        set => Volatile.Write(ref isGivenUp, value);
+    }
+
+    private bool isGivenUp;
 }
 
 /// <summary>
@@ -39,27 +53,26 @@ public sealed class CoreSlot(long firstSession)
 public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
 {
     private readonly CoreContext context;
-    private readonly HardwareLane lane;
     private readonly IActorRef self;
     private readonly IActorRef supervisor;
     private readonly ResetNotices notices = new();
     private IActorRef driver = ActorRefs.Nobody;
+    private ImmutableArray<IActorRef> otherDrivers = [];
     private readonly List<OpenSession> sessions = [];
     private Phase phase;
     private VfioError standing;
     private Work? work;
     private Departure? departure;
     private CallWatch? watch;
-    private (Asker Asker, Exception Cause)? failed;
+    private Failure? failed;
     private Work? abandoned;
-    private readonly List<Again> contending = [];
+    private ImmutableList<Again> contending = [];
     private bool restarting;
 
     public VfioPciCoreActor(CoreContext context)
     {
         this.context = context;
         (self, supervisor) = (Self, Context.Parent);
-        lane = new HardwareLane(context.Threads, context.Time, context.Slot.Hardware);
     }
 
     private enum Phase
@@ -89,7 +102,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
     /// <param name="ByHost">Not for the holder: opens and resets that come meanwhile meet contention.</param>
     private sealed record Work(string What, long Number, bool ByHost, Asker? Asker, Action<object> Then, Action<VfioError> GivenUp, ICancelable? Deadline, long Began)
     {
-        /// <summary>A driver knows of the resets that it asks for itself, and of those at open and close.</summary>
+        /// <summary>A driver knows of those at open and close.</summary>
         public bool TellsOfResets { get; init; }
 
         /// <summary>The call is made to the other members of the set as well.</summary>
@@ -97,6 +110,9 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
 
         public bool IsProbe { get; init; }
     }
+
+    /// <summary>Who waits for the request at which the core failed.</summary>
+    private sealed record Failure(Asker Asker, Exception Cause);
 
     private sealed record DeadlinePassed(long Number, bool OfLane);
 
@@ -115,7 +131,19 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
     /// <summary>Registered, while the mailbox is Ready.</summary>
     private VfioPciCore Core => context.Slot.Core!;
 
-    public static Props Props(CoreContext context) => Akka.Actor.Props.Create(() => new VfioPciCoreActor(context));
+    public static Props Props(CoreContext context) => Akka.Actor.Props.CreateBy(new Producer(context));
+
+    /// <summary>For hosts of very many devices: made once for each, and kept for its restarts.</summary>
+    private sealed class Producer(CoreContext context) : IIndirectActorProducer
+    {
+        public Type ActorType => typeof(VfioPciCoreActor);
+
+        public ActorBase Produce() => new VfioPciCoreActor(context);
+
+        public void Release(ActorBase actor)
+        {
+        }
+    }
 
     protected override void PreStart()
     {
@@ -135,7 +163,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
                 Serve(request, new Asker(Sender, 0));
                 break;
             case Again again:
-                contending.Remove(again);
+                contending = contending.Remove(again);
                 Serve(again.Request, again.Asker, again.Tried);
                 break;
             case LaneReturned returned:
@@ -156,7 +184,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
                 InspectFor(Sender);
                 break;
             case DriverAttached:
-                driver = Sender;
+                Attach(Sender);
                 break;
             case CoreCommand or Terminated or ReleaseTick when phase is not (Phase.Ready or Phase.Fenced):
                 Stash.Stash();
@@ -204,6 +232,23 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
             case SessionRequest of when FindSession(of.Session) is null:
                 asker.Tell(Stale);
                 break;
+            case CloseDevice or ResetDevice or GetHotResetInfo or HotResetDevice or EnterLowPower or ExitLowPower or SetVirtualFunctions:
+                ServeInTime(request, asker, tried);
+                break;
+            case WriteRegion write when VfioPciCore.IsSlowWrite(write.Region, write.Offset, write.Data.Length):
+                ServeInTime(request, asker, tried);
+                break;
+            default:
+                ServeAtOnce(request, asker);
+                break;
+        }
+    }
+
+    /// <summary>What needs the lane or a turn. By itself, so that what goes at once pays nothing for what these go on with.</summary>
+    private void ServeInTime(DeviceRequest request, Asker asker, int tried)
+    {
+        switch (request)
+        {
             case CloseDevice close:
                 Close(FindSession(close.Session)!, "closed by its holder", asker, () => asker.Tell(DeviceDone.Instance));
                 break;
@@ -220,14 +265,17 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
             case HotResetDevice hot:
                 HotReset(hot, asker, tried);
                 break;
-            case WriteRegion write when VfioPciCore.IsSlowWrite(write.Region, write.Offset, write.Data.Length):
+            case WriteRegion write:
                 Start("write to config space", asker, _ => AnswerOf(write), reply => asker.Tell(reply.Outcome));
+                break;
+            case SetVirtualFunctions set:
+                Start(
+                    $"making {set.Count} VFs", asker,
+                    core => core.WriteNumVfs(set.Count.ToString(CultureInfo.InvariantCulture)),
+                    made => asker.Tell(Reply(made.Outcome, static change => new VirtualFunctionsSet(change))), byHost: true);
                 break;
             case EnterLowPower or ExitLowPower:
                 Start("change of power state", asker, _ => AnswerOf(request), reply => asker.Tell(reply.Outcome));
-                break;
-            default:
-                ServeAtOnce(request, asker);
                 break;
         }
     }
@@ -251,7 +299,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
                 return;
             }
 
-            failed = (asker, cause);
+            failed = new Failure(asker, cause);
             throw;
         }
 
@@ -270,7 +318,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
     private void CameBackLate(object call)
     {
         Fence(new VfioError(Errno.EIO, "A call to this device hung; it is out of service until it is put back."));
-        supervisor.Tell(new HangEnded(call.GetType().Name, TimeSpan.Zero));
+        context.Host.Tell(new CallCameBack(supervisor, call.GetType().Name), self);
         Stash.UnstashAll();
     }
 
@@ -293,7 +341,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         if (reply is DeviceFailed { Error.Errno: Errno.EAGAIN } && Options.RetryContention?.DelayAfter(tried) is { } delay)
         {
             var again = new Again(request, asker, tried + 1) { Timer = new Cancelable(Context.System.Scheduler) };
-            contending.Add(again);
+            contending = contending.Add(again);
             Context.System.Scheduler.ScheduleTellOnce(delay, self, again, self, again.Timer);
         }
         else
@@ -324,11 +372,11 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
             what, number, byHost, asker, returned => then(Outcome((LaneReturned)returned)), givenUp ?? (static _ => { }),
             Schedule(Options.SlowCallDeadline, new DeadlinePassed(number, OfLane: true)), context.Time.GetTimestamp())
         {
-            TellsOfResets = sessions.Count > 0 && asker?.Call is null or 0 && what != Closing,
+            TellsOfResets = sessions.Count > 0 && what != Closing,
             HasOthers = hasOthers,
         };
         // Not before its deadline runs.
-        lane.Start(number, call, self);
+        new HardwareLane(context.Threads, context.Time, context.Slot.Hardware).Start(number, call, self);
 
         static Timed<T> Outcome(LaneReturned returned) => new((T)returned.Result!, returned.Took);
     }
@@ -353,12 +401,12 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         (phase, work) = (Phase.Ready, null);
         if (returned.Failure is { } cause)
         {
-            (failed, abandoned) = (done.Asker is { } asker ? (asker, cause) : null, done);
+            (failed, abandoned) = (done.Asker is { } asker ? new Failure(asker, cause) : null, done);
             throw new CoreFailedException(done.What, cause);
         }
 
         if (done.TellsOfResets)
-            TellDriver();
+            TellDrivers(done.Asker);
         else
             notices.Clear();
         done.Then(returned);
@@ -411,7 +459,7 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
 
     private void BeginProbe(bool anew)
     {
-        StartBare(anew ? "reset and probe" : "probe", null, () => Probe(context, notices, anew), probed =>
+        StartBare(anew ? "reset and probe" : "probe", null, () => TryProbe(context, notices, anew), probed =>
         {
             if (!probed.Outcome.IsOk)
                 (phase, standing) = (Phase.Fenced, probed.Outcome.Error);
@@ -422,26 +470,42 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         work = work! with { IsProbe = true };
     }
 
-    /// <summary>On the lane.</summary>
+    /// <summary>On the lane. A function whose probe throws is refused: made anew, it would only throw again.</summary>
+    private static VfioResult<VfioPciCore> TryProbe(CoreContext context, IResetObserver notices, bool anew)
+    {
+        try
+        {
+            return Probe(context, notices, anew);
+        }
+        catch (Exception cause)
+        {
+            return new VfioError(Errno.EIO, $"its probe failed: {cause.Message}");
+        }
+    }
+
     private static VfioResult<VfioPciCore> Probe(CoreContext context, IResetObserver notices, bool anew)
     {
         if (context.Slot.Core is { } old)
         {
             context.Devices.Forget(old);
             context.Function.ConnectDma(null);
+            // The VFs of an earlier life would not outlive the reset, and nobody could remove them.
+            context.Function.SetVirtualFunctions(0);
         }
 
-        if (!VfioPciCore.Answers(context.Function))
+        var wasDead = !VfioPciCore.Answers(context.Function);
+        if (wasDead && !(anew && IsRevived(context)))
             return DoesNotAnswer;
-        var declaration = context.Driver == DriverDeclaration.VfioPci.Name ? DriverDeclaration.VfioPci : new DriverDeclaration(context.Driver);
-        var registered = context.Devices.Register(context.Function, declaration with { Resets = notices }, context.Options.Core);
+        var declaration = context.Driver == DriverDeclaration.VfioPci.Name ? DriverDeclaration.VfioPci : new DriverDeclaration(context.Driver) { ConfiguresSriov = context.ConfiguresSriov };
+        var registered = context.Devices.Register(
+            context.Function, declaration with { Resets = notices }, context.Options.Core, () => context.Slot.IsGivenUp);
         if (!registered.IsOk)
             return registered;
         // From here on whoever probes next can forget it, whatever becomes of this probe.
         context.Slot.Core = registered.Value;
         if (context.Options.ResetOrder is { } order)
             registered.Value.SetResetMethods([.. order.Intersect(context.Function.ResetMethods)]);
-        if (anew && registered.Value.ResetByHost() is { IsOk: false } failed && failed.Error.Errno != Errno.ENOTTY)
+        if (anew && !wasDead && registered.Value.ResetByHost() is { IsOk: false } failed && failed.Error.Errno != Errno.ENOTTY)
         {
             context.Devices.Forget(registered.Value);
             return failed.Error;
@@ -451,6 +515,19 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
             return registered;
         context.Devices.Forget(registered.Value);
         return DoesNotAnswer;
+    }
+
+    /// <summary>What is dead is not registered: it would be taken for a bridge. A reset may bring it back before that.</summary>
+    private static bool IsRevived(CoreContext context)
+    {
+        var methods = context.Function.ResetMethods;
+        foreach (var method in context.Options.ResetOrder?.Intersect(methods) ?? methods)
+        {
+            if (context.Function.Reset(method).IsOk && VfioPciCore.Answers(context.Function))
+                return true;
+        }
+
+        return false;
     }
 
     private static VfioError DoesNotAnswer => new(Errno.EIO, "The function does not answer: its config space reads all ones.");
@@ -569,11 +646,31 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
         new InspectNode("sessions", null, [.. sessions.Select(static session => InspectNode.Leaf(session.Id.ToString(), session.Holder))]),
         phase == Phase.Ready || (phase == Phase.Waiting && !isLent) ? Core.Inspect() : InspectNode.Leaf("machine", "not to be looked at now"));
 
-    /// <summary>Of the resets that there were, in order, before anything else is answered.</summary>
-    private void TellDriver()
+    /// <summary>Most devices have one driver in front.</summary>
+    private void Attach(IActorRef attached)
     {
+        if (driver.IsNobody())
+            driver = attached;
+        else if (!driver.Equals(attached) && !otherDrivers.Contains(attached))
+            otherDrivers = otherDrivers.Add(attached);
+    }
+
+    /// <summary>Of the resets that there were, in order, before anything else is answered. Not the driver that asked for them, which knows.</summary>
+    private void TellDrivers(Asker? asker)
+    {
+        var asking = asker is { Call: > 0 } by ? by.Requester : ActorRefs.Nobody;
         while (notices.TryTake(out var outcome))
-            driver.Tell(new FunctionWasReset(outcome));
+        {
+            Tell(driver, outcome);
+            foreach (var other in otherDrivers)
+                Tell(other, outcome);
+        }
+
+        void Tell(IActorRef told, VfioResult outcome)
+        {
+            if (!told.Equals(asking))
+                told.Tell(new FunctionWasReset(outcome));
+        }
     }
 
     private static DeviceReply ReplyOf(VfioResult result) => result.IsOk ? DeviceDone.Instance : new DeviceFailed(result.Error);
@@ -583,17 +680,17 @@ public sealed partial class VfioPciCoreActor : UntypedActor, IWithUnboundedStash
     /// <summary>Resets as the lane makes them, this device's own or that of another one of its set.</summary>
     private sealed class ResetNotices : IResetObserver
     {
-        private readonly ConcurrentQueue<VfioResult> outcomes = new();
+        private ImmutableQueue<VfioResult> outcomes = [];
 
-        public bool TryTake(out VfioResult outcome) => outcomes.TryDequeue(out outcome);
+        public bool TryTake(out VfioResult outcome) => ImmutableInterlocked.TryDequeue(ref outcomes, out outcome);
 
         public void ResetPrepare()
         {
         }
 
-        public void ResetDone(VfioResult outcome) => outcomes.Enqueue(outcome);
+        public void ResetDone(VfioResult outcome) => ImmutableInterlocked.Enqueue(ref outcomes, outcome);
 
-        public void Clear() => outcomes.Clear();
+        public void Clear() => Interlocked.Exchange(ref outcomes, []);
     }
 }
 

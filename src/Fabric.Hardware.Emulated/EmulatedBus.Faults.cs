@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Fabric.Hardware.Emulated.Sriov;
 using Fabric.Pci;
 using Fabric.Vfio;
 

@@ -1,5 +1,6 @@
 using System.Collections.Frozen;
 using System.Collections.Immutable;
+using Fabric.Hardware.Emulated.Sriov;
 using Fabric.Pci;
 using Fabric.Vfio;
 
@@ -261,7 +262,8 @@ public sealed partial class EmulatedBus : IPciBus, IFaultInjection, IDisposable
 
     private static int Key(ushort domain, byte bus) => (domain << 8) | bus;
 
-    private static int GroupNumber(ushort domain, int routingId) => ((domain - Domain) << 16) | routingId;
+    /// <summary>A group number for each address, of whatever domain.</summary>
+    internal static int GroupNumber(ushort domain, int routingId) => (((domain - Domain) & short.MaxValue) << 16) | routingId;
 
     private static VfioResult NoSuchFunction =>
         VfioResult.Fail(Errno.ENODEV, "There is no emulated function at this address; faults can be made in emulated ones only.");

@@ -21,4 +21,5 @@ public sealed record EmulatedBusOptions(int Accelerators, int FunctionsPerAccele
 /// <param name="Model">One of <see cref="EmulatedModels.All"/>.</param>
 /// <param name="Count">How many of them.</param>
 /// <param name="Fault">What is wrong with the resets of its functions; null for what the model says.</param>
-public sealed record EmulatedCard(string Model, int Count = 1, ResetFault? Fault = null);
+/// <param name="VirtualFunctions">VFs that its PF's own driver has made at the start; 0 where the host makes them, and of models without SR-IOV.</param>
+public sealed record EmulatedCard(string Model, int Count = 1, ResetFault? Fault = null, int VirtualFunctions = 0);

@@ -55,6 +55,8 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
     /// <summary>The PF that made this VF; null for any other, and for a VF that was there from the start.</summary>
     internal virtual EmulatedFunction? Parent => null;
 
+    public virtual IFunctionPlatform Platform => Model.Platform;
+
     /// <summary>A group of its own, where its place on the bus does not say otherwise.</summary>
     public virtual int? IommuGroup => Bus?.IommuGroupOf(this) ?? Address.RoutingId;
 
@@ -317,7 +319,8 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
     private protected void Decode()
     {
         var answers = 0;
-        var memory = IsVirtualFunction || ((Command & PciCommand.MemorySpace) != 0 && PowerState == PciPowerState.D0);
+        var memory = (Traits & (FunctionTraits.VirtualFunction | FunctionTraits.NoMemoryEnable)) != 0
+            || ((Command & PciCommand.MemorySpace) != 0 && PowerState == PciPowerState.D0);
         var io = (Command & PciCommand.IoSpace) != 0 && PowerState == PciPowerState.D0;
         for (var bar = 0; bar < ConfigOffset.BarCount; bar++)
         {
@@ -337,7 +340,7 @@ public abstract class EmulatedFunction : IPciFunction, IDisposable
         VfioResult.Fail(Errno.EIO, "The function does not answer: it is gone, not ready, asleep, or does not decode this BAR.");
 
     /// <summary>The gate: where calls hang, and where those to a function that answers nothing end.</summary>
-    private bool Reaches(HangPoint point, out NotReadyAnswer answer)
+    private protected bool Reaches(HangPoint point, out NotReadyAnswer answer)
     {
         answer = NotReadyAnswer.AllOnes;
         if (faults is { } wrong)

@@ -15,6 +15,7 @@ internal static partial class Rules
         ["Fabric.Hardware.Emulated"] = ["Fabric.Vfio", "Fabric.Pci", "Fabric.Hardware.Specs"],
         ["Fabric.Hardware.Linux"] = ["Fabric.Vfio", "Fabric.Pci"],
         ["Fabric.Drivers"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci", "Fabric.Hardware.Specs"],
+        ["Fabric.Drivers.Conformance"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci"],
         ["Fabric.Migration"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci"],
         ["Fabric.Node"] =
         [

@@ -28,6 +28,10 @@ internal static class BenchHost
     public static ActorSystem System() =>
         ActorSystem.Create("fabric", ConfigurationFactory.ParseString("akka.loglevel = OFF\nakka.stdout-loglevel = OFF\nakka.log-dead-letters = off"));
 
-    public static IActorRef Start(ActorSystem system, IPciBus bus, string name = "host") => system.ActorOf(
-        HostActor.Props(new HostOptions(bus, new DriverCatalog(), Inventory: [], StateBytesOf: static _ => null, TimeProvider.System)), name);
+    public static IActorRef Start(
+        ActorSystem system, IPciBus bus, string name = "host", DriverCatalog? drivers = null, DeviceOptions? devices = null) => system.ActorOf(
+        HostActor.Props(new HostOptions(bus, drivers ?? new DriverCatalog(), Inventory: [], StateBytesOf: static _ => null, TimeProvider.System)
+        {
+            Devices = devices ?? DeviceOptions.Default,
+        }), name);
 }

@@ -9,13 +9,19 @@ using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.Emit;
 using Fabric.Benchmarks;
 using Fabric.Benchmarks.Devices;
+using Fabric.Benchmarks.Fleets;
 using Fabric.Benchmarks.Hosts;
+using Fabric.Benchmarks.Storms;
+using Fabric.Benchmarks.Transfers;
 
 // Ends with 1 where a target was missed.
 return args switch
 {
     ["devices", .. var rest] => await DeviceBenchmarks.RunAsync(rest),
+    ["fleet", .. var rest] => await FleetBenchmark.RunAsync(rest),
     ["host", .. var rest] => await HostBenchmarks.RunAsync(rest),
+    ["storm", .. var rest] => await StormBenchmark.RunAsync(rest),
+    ["transfer", .. var rest] => await TransferBenchmark.RunAsync(rest),
     _ => Micro(args),
 };
 

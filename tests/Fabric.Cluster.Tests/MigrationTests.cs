@@ -29,6 +29,29 @@ public sealed class MigrationTests(SharedFabric shared)
     }
 
     [Fact]
+    public async Task A_claim_of_two_devices_moves_while_it_works_and_nothing_is_lost()
+    {
+        var created = await Fabric.RunAsync(
+            "claim", "create", "pair", "--host", "host-a", "--device", "accelerator-vf", "--device", "accelerator-vf", "--memory-mib", "2",
+            "--steps-per-second", "2000", "--wait");
+        var before = await Fabric.ClaimAsync("pair", static claim => claim.Workload is { Steps: > 0 }, "working");
+        var watched = await Fabric.RunAsync("migrate", "pair", "--to", "host-b", "--watch");
+        var moved = await Fabric.ClaimAsync("pair", claim => claim.Workload!.Steps > before.Workload!.Steps, "working again");
+        var verified = await Fabric.RunAsync("claim", "verify", "pair", "-o", "json");
+        await Fabric.ReleaseAsync("pair");
+
+        Assert.True(created.ExitCode == 0, created.ToString());
+        Assert.True(watched.ExitCode == 0, watched.ToString());
+        Assert.Equal("host-b", moved.Host);
+        Assert.Equal(2, moved.Devices!.Select(static device => device.Device).Distinct().Count());
+        Assert.Equal((0L, 0L, 0L), (moved.Workload!.Lost, moved.Workload.Repeated, moved.Workload.Torn));
+        var damage = JsonSerializer.Deserialize<VerificationResource>(verified.Out, ApiJson.Options)!;
+        Assert.Equal((0, 0L), (verified.ExitCode, damage.Damaged));
+        // 256 KiB of state each: the cells of both were compared.
+        Assert.Equal(2 * (256 << 10) / 8, damage.DeviceCells);
+    }
+
+    [Fact]
     public async Task A_watched_migration_writes_JSON_alone_to_standard_output()
     {
         await Fabric.ClaimRunningAsync("json", "host-a");

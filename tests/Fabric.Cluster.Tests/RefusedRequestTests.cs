@@ -31,6 +31,20 @@ public sealed class RefusedRequestTests(SharedFabric shared)
         Assert.Equal((404, ProblemCode.NotFound, "There is no claim nobody; list the claims."), (reply.Status, reply.Problem.Code, reply.Problem.Detail));
     }
 
+    [Theory]
+    [InlineData("""{"id":"odd","devices":[]}""", "'devices' has 0 devices; a claim has 1 to 16.")]
+    [InlineData("""{"id":"odd","model":"accelerator-vf","devices":[{}]}""", "'devices' says what 'model' and 'device' say of one; give either.")]
+    [InlineData("""{"id":"odd","devices":[{},null]}""", """'devices' has a null in it; write each as {"model": …, "device": …}.""")]
+    [InlineData("""{"id":"odd","host":"host-a","devices":[{"device":"3b"}]}""", "'3b' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.")]
+    [InlineData(
+        """{"id":"odd","devices":[{},{"device":"fab0:01:00.1"}]}""",
+        "A device is named without its host, and an address names a slot of a host; give both, or neither.")]
+    public async Task Devices_that_cannot_be_asked_for_are_a_400_that_says_why(string body, string detail)
+    {
+        var reply = await UnchangedAsync(() => Fabric.Http.PostAsync("api/v1/claims", body));
+        Assert.Equal((400, ProblemCode.InvalidRequest, detail), (reply.Status, reply.Problem.Code, reply.Problem.Detail));
+    }
+
     [Fact]
     public async Task A_device_that_does_not_exist_is_named()
     {

@@ -66,6 +66,7 @@ public sealed class CoreRequestTests : CoreTest
         {
             Wrong = session => new FindFeature(session, CoreFeature.BusMaster), Errno = Errno.ENOTTY,
         },
+        [typeof(UseFeature)] = Refused(session => new UseFeature(session, 99, FeatureOperations.Get, default), Errno.ENOTTY),
         [typeof(SetVfToken)] = new(session => new SetVfToken(session, Token), (reply, device) => reply is DeviceDone && device.Machine.Match(Token).IsOk),
         [typeof(EnterLowPower)] = new(session => new EnterLowPower(session, null), (reply, device) => reply is DeviceDone && Sleeps(device)),
         [typeof(ExitLowPower)] = new(session => new ExitLowPower(session), (reply, device) => reply is DeviceDone && !Sleeps(device)),
@@ -98,6 +99,7 @@ public sealed class CoreRequestTests : CoreTest
         [typeof(SetMigrationState)] = Refused(session => new SetMigrationState(session, MigrationState.Stop), Errno.ENOTTY),
         [typeof(GetMigrationState)] = Refused(session => new GetMigrationState(session), Errno.ENOTTY),
         [typeof(GetMigrationDataSize)] = Refused(session => new GetMigrationDataSize(session), Errno.ENOTTY),
+        [typeof(OptIntoPrecopyInfoV2)] = Refused(session => new OptIntoPrecopyInfoV2(session), Errno.ENOTTY),
         [typeof(StartDmaLogging)] = Refused(session => new StartDmaLogging(session, 0, 0x1000), Errno.ENOTTY),
         [typeof(StopDmaLogging)] = Refused(session => new StopDmaLogging(session), Errno.ENOTTY),
         [typeof(ReportDmaLogging)] = Refused(session => new ReportDmaLogging(session), Errno.ENOTTY),
@@ -108,6 +110,7 @@ public sealed class CoreRequestTests : CoreTest
         [typeof(ResumeOperation)] = new(_ => new ResumeOperation(), (reply, _) => reply is RecoveryVoted { Vote: RecoveryVote.None }),
         [typeof(LinkWasReset)] = new(_ => LinkWasReset.Instance, (reply, _) => reply is RecoveryVoted { Vote: RecoveryVote.None }),
         [typeof(HandleErrors)] = new(session => new HandleErrors(session, ActorRefs.Nobody), (reply, _) => reply is DeviceDone),
+        [typeof(SetVirtualFunctions)] = new(_ => new SetVirtualFunctions(0), (reply, _) => reply is VirtualFunctionsSet { Change.Count: 0 }),
         [typeof(OpenGroup)] = Refused(_ => new OpenGroup(7, "astray", ActorRefs.Nobody), Errno.ENOTTY),
         [typeof(CloseGroup)] = Refused(_ => new CloseGroup(new GroupSessionId(7, 1)), Errno.ENOTTY),
     };

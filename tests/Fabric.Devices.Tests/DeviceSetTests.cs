@@ -158,7 +158,8 @@ public sealed class DeviceSetTests : CoreTest
                 await NextAsync<LendCore>(dying);
             await DieAsync(set, dying);
             await LendAsync(set, members[2]);
-            Assert.Single((await NextAsync<TurnGranted>(other)).Lent);
+            // What was lent is there until the set hears of the death, and it may hear of the other loan first.
+            Assert.InRange((await NextAsync<TurnGranted>(other)).Lent.Length, 1, when == "is lent" ? 2 : 1);
             other.Send(set, new EndTurn(1, IsOpen: false));
             await NextAsync<CoreReturned>(members[2]);
         }

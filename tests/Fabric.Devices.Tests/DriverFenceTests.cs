@@ -151,7 +151,7 @@ public sealed class DriverFenceTests : DeviceTest
 
         Assert.Equal(
             ("ScriptedDriver", "GetDeviceInfo", "GetDeviceInfo", Standing.ToString()),
-            (state["type"]!.Value, state["takes over"]!.Value, state["asks the core for"]!.Value, state["standing refusal"]!.Value));
+            (state["type"]!.Value, state["takes over"]!.Value, state["waits for"]!.Value, state["standing refusal"]!.Value));
     }
 
     // ---- At its registers ------------------------------------------------------------------------------------------------------------

@@ -1,30 +1,11 @@
 using Akka.Actor;
-using Akka.TestKit;
-using Fabric.Devices.Drivers;
 using Fabric.Vfio;
-using Fabric.Vfio.Uapi;
 
 namespace Fabric.Devices.Tests;
 
 /// <summary>One driver between a test that asks and a test that answers as its core.</summary>
-public sealed class DriverKitTests : DeviceTest
+public sealed class DriverKitTests : DriverTest
 {
-    private static readonly SessionId Session = new(7);
-
-    private static readonly SupervisorStrategy Restarting = new OneForOneStrategy(_ => Directive.Restart);
-
-    private static readonly DeviceInfo Info = new(DeviceFlags.Pci, 9, 5);
-
-    private readonly TestProbe supervisor;
-    private readonly TestProbe core;
-    private readonly TestProbe client;
-
-    public DriverKitTests()
-    {
-        (supervisor, core, client) = (CreateTestProbe(), CreateTestProbe(), CreateTestProbe());
-        core.IgnoreMessages<DriverAttached>(_ => true);
-    }
-
     // ---- On, and what falls through --------------------------------------------------------------------------------------------------
 
     [Fact]
@@ -366,17 +347,5 @@ public sealed class DriverKitTests : DeviceTest
         Sys.Stop(driver);
 
         Assert.Equal(Errno.ENODEV, (await NextAsync<DeviceFailed>(waiting)).Error.Errno);
-    }
-
-    private IActorRef Driver(Action<ScriptedDriver> script) =>
-        supervisor.ChildActorOf(ScriptedDriver.Props(new DriverContext(default, default, core), script), Restarting, Cancelled);
-
-    /// <summary>Nothing but the echo of one more request comes to the client.</summary>
-    private async Task AssertNothingMoreAsync(IActorRef driver)
-    {
-        client.Send(driver, new GetIrqInfo(Session, 3));
-        await UntilAsync<GetIrqInfo>(core, _ => true);
-        core.Reply(new IrqInfoRead(default));
-        await NextAsync<IrqInfoRead>(client);
     }
 }

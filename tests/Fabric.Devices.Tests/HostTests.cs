@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Fabric.Devices.Drivers;
+using Fabric.Devices.Tests.Lab;
 using Fabric.Pci;
 using Fabric.Vfio;
 
@@ -45,6 +46,24 @@ public sealed class HostTests : DeviceTest
     [InlineData("fab0:01:00.3")]
     public async Task A_device_that_is_not_there_or_only_shown_is_ENODEV(string address) =>
         Assert.Equal(Errno.ENODEV, (await RefusedAsync(Host(bus), new FindDevice(PciAddress.Parse(address)))).Errno);
+
+    [Fact]
+    public async Task What_is_asked_of_a_device_before_its_turn_to_be_probed_comes_is_answered_when_it_has_been()
+    {
+        var (slow, next) = (new LabFunction(0, group: 1), new LabFunction(1, group: 2));
+        var probe = slow.Traps.HoldNext(Point.ConfigRead);
+        var host = ActorOf(HostActor.Props(new HostOptions(new LabBus(together: false, slow, next), new DriverCatalog(), [], _ => null, Time)
+        {
+            Devices = DeviceOptions.Default with { ConcurrentProbes = 1 },
+        }));
+        await probe.Entered;
+        var found = AskAsync<DeviceFound>(host, new FindDevice(next.Address));
+        await RefusedAsync(host, new FindDevice(First));
+
+        probe.Release();
+
+        Assert.Equal(next.Address, (await found).Status.Address);
+    }
 
     [Fact]
     public async Task What_happens_to_a_device_shows_in_the_list_and_on_the_event_stream()

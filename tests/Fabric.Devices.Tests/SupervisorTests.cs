@@ -85,6 +85,37 @@ public sealed class SupervisorTests : DeviceTest
         await AskAsync<DeviceOpened>(found.Front, new OpenDevice("somebody", consumer));
     }
 
+    // ---- A quarantine whose holder goes on -------------------------------------------------------------------------------------------
+
+    [Fact]
+    public async Task A_holder_of_a_quarantined_device_keeps_its_session()
+    {
+        var device = Supervise();
+        var session = await OpenAsync(device, consumer, "claim one");
+        device.Tell(new QuarantineDevice(function.Address, "it smells", "ops"));
+
+        Assert.Equal("claim one", (await StatusAsync(status => status is { State: DeviceState.Quarantined, Readable: true })).Holder);
+        await AskAsync<DeviceDone>(device, new CloseDevice(session));
+    }
+
+    [Theory]
+    [InlineData(0, "it smells; then it hangs in reset: not back after 5 s")]
+    [InlineData(1, "it smells; then its config space reads all ones: the link is dead")]
+    [InlineData(2, "it smells; then it did not recover from an uncorrectable error")]
+    public async Task A_quarantined_device_that_gets_worse_cannot_be_read_any_more_and_ends_its_sessions(int worse, string reason)
+    {
+        DeviceFact[] facts = [new HardwareHung("reset", TimeSpan.FromSeconds(5)), new LinkFoundDead(), new RecoveryEnded(Recovered: false)];
+        var device = Supervise();
+        await OpenAsync(device, consumer, "claim one");
+        device.Tell(new QuarantineDevice(function.Address, "it smells", "ops"));
+        await StatusAsync(status => status is { State: DeviceState.Quarantined, Readable: true });
+
+        device.Tell(facts[worse]);
+
+        Assert.Equal(reason, (await StatusAsync(status => status is { State: DeviceState.Quarantined, Readable: false })).Reason);
+        await StatusAsync(status => status is { State: DeviceState.Quarantined, Holder: null });
+    }
+
     // ---- A driver that throws --------------------------------------------------------------------------------------------------------
 
     [Fact]
@@ -146,11 +177,14 @@ public sealed class SupervisorTests : DeviceTest
     }
 
     [Fact]
-    public async Task A_driver_that_cannot_even_be_made_quarantines_its_device()
+    public async Task A_driver_that_cannot_even_be_made_is_given_up_for_the_next_best()
     {
         Supervise(Scripted(_ => throw new InvalidOperationException("bad luck")));
 
-        await StatusAsync(status => status.State == DeviceState.Quarantined);
+        var unbound = (DeviceUnbound)await host.FishForMessageAsync(
+            static message => message is DeviceUnbound, TimeSpan.FromSeconds(15), cancellationToken: Cancelled);
+        Assert.Equal(("scripted", true), (unbound.Unmade!.Driver, unbound.Unmade.Refused));
+        Assert.Contains("bad luck", unbound.Unmade.Reason, StringComparison.Ordinal);
     }
 
     // ---- Quarantine ------------------------------------------------------------------------------------------------------------------

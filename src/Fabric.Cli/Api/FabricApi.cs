@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net.Http.Headers;
 using System.Text.Json;
 using Fabric.Node.Api;
@@ -23,7 +24,7 @@ internal sealed class FabricApi : IDisposable
     /// <param name="deadline">Limit of one request, but for those that are work in themselves.</param>
     /// <param name="requester">Who asks, as histories show it; null leaves it to the daemon, which knows the address.</param>
     public FabricApi(Uri server, TimeProvider time, TimeSpan deadline, string? requester = null)
-        : this(server, time, deadline, new SocketsHttpHandler { UseProxy = !server.IsLoopback }, requester)
+        : this(server, time, deadline, Transport.To(server, null, null, null), requester)
     {
     }
 
@@ -44,10 +45,43 @@ internal sealed class FabricApi : IDisposable
 
     public Uri Server { get; }
 
+    /// <summary>The first request that would change something asks for its plan instead, and ends the command with <see cref="PlanAnswered"/>.</summary>
+    public bool PlansOnly { get; init; }
+
     private string ServerText => Server.AbsoluteUri.TrimEnd('/');
 
     public Task<ApiReply<ListResource<HostResource>>> HostsAsync(CancellationToken cancellation) =>
         GetAsync<ListResource<HostResource>>("api/v1/hosts", cancellation);
+
+    public Task<ApiReply<HostResource>> HostAsync(string host, CancellationToken cancellation) =>
+        GetAsync<HostResource>($"api/v1/hosts/{Escape(host)}", cancellation);
+
+    public Task<ApiReply<DrainResource>> DrainAsync(string host, DrainRequest request, CancellationToken cancellation) =>
+        SendAsync<DrainResource>(HttpMethod.Post, $"api/v1/hosts/{Escape(host)}/drain", request, cancellation);
+
+    public Task<ApiReply<OperationResource>> UndrainAsync(string host, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Post, $"api/v1/hosts/{Escape(host)}/undrain", null, cancellation);
+
+    public Task<ApiReply<ListResource<DrainResource>>> DrainsAsync(CancellationToken cancellation) =>
+        GetAsync<ListResource<DrainResource>>("api/v1/drains", cancellation);
+
+    public Task<ApiReply<RebalanceResource>> RebalanceAsync(CancellationToken cancellation) =>
+        GetAsync<RebalanceResource>("api/v1/rebalance", cancellation);
+
+    public Task<ApiReply<RebalanceResource>> StartRebalanceAsync(RebalanceRequest request, CancellationToken cancellation) =>
+        SendAsync<RebalanceResource>(HttpMethod.Post, "api/v1/rebalance", request, cancellation);
+
+    public Task<ApiReply<PlanResource>> PlanRebalanceAsync(RebalanceRequest request, CancellationToken cancellation) =>
+        SendAsync<PlanResource>(HttpMethod.Post, "api/v1/rebalance?plan=true", request, cancellation);
+
+    public Task<ApiReply<RebalanceResource>> StopRebalanceAsync(CancellationToken cancellation) =>
+        SendAsync<RebalanceResource>(HttpMethod.Delete, "api/v1/rebalance", null, cancellation);
+
+    public Task<ApiReply<BreakerResource>> BreakerAsync(CancellationToken cancellation) =>
+        GetAsync<BreakerResource>("api/v1/breaker", cancellation);
+
+    public Task<ApiReply<BreakerResource>> ResetBreakerAsync(CancellationToken cancellation) =>
+        SendAsync<BreakerResource>(HttpMethod.Post, "api/v1/breaker/reset", null, cancellation);
 
     public Task<ApiReply<ListResource<DeviceResource>>> DevicesAsync(string? host, CancellationToken cancellation) =>
         GetAsync<ListResource<DeviceResource>>(host is null ? "api/v1/devices" : $"api/v1/devices?host={Escape(host)}", cancellation);
@@ -81,11 +115,45 @@ internal sealed class FabricApi : IDisposable
         string host, string address, RemoveDeviceRequest request, CancellationToken cancellation) =>
         SendAsync<OperationResource>(HttpMethod.Post, $"{Device(host, address)}/remove", request, cancellation, WorkDeadline);
 
+    public Task<ApiReply<OperationResource>> OverrideDriverAsync(
+        string host, string address, DriverOverrideRequest request, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Put, $"{Device(host, address)}/driver-override", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<OperationResource>> ClearDriverOverrideAsync(string host, string address, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Delete, $"{Device(host, address)}/driver-override", null, cancellation, WorkDeadline);
+
+    public Task<ApiReply<ListResource<DriverResource>>> DriversAsync(string host, CancellationToken cancellation) =>
+        GetAsync<ListResource<DriverResource>>($"api/v1/hosts/{Escape(host)}/drivers", cancellation);
+
+    public Task<ApiReply<ListResource<DriverResource>>> LoadDriversAsync(string host, LoadDriversRequest request, CancellationToken cancellation) =>
+        SendAsync<ListResource<DriverResource>>(HttpMethod.Post, $"api/v1/hosts/{Escape(host)}/drivers/load", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<OperationResource>> UnloadDriverAsync(string host, string driver, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Post, $"api/v1/hosts/{Escape(host)}/drivers/{Escape(driver)}/unload", null, cancellation, WorkDeadline);
+
     public Task<ApiReply<SriovResource>> SetSriovAsync(string host, string address, SriovRequest request, CancellationToken cancellation) =>
         SendAsync<SriovResource>(HttpMethod.Put, $"{Device(host, address)}/sriov", request, cancellation, WorkDeadline);
 
     public Task<ApiReply<FaultResource>> InjectAsync(string host, string address, FaultRequest request, CancellationToken cancellation) =>
         SendAsync<FaultResource>(HttpMethod.Post, $"{Device(host, address)}/faults", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<ListResource<MdevTypeResource>>> MdevTypesAsync(string host, CancellationToken cancellation) =>
+        GetAsync<ListResource<MdevTypeResource>>($"{Mdevs(host)}/types", cancellation);
+
+    public Task<ApiReply<MdevListResource>> MdevsAsync(string host, CancellationToken cancellation) =>
+        GetAsync<MdevListResource>(Mdevs(host), cancellation);
+
+    public Task<ApiReply<MdevResource>> DefineMdevAsync(string host, DefineMdevRequest request, CancellationToken cancellation) =>
+        SendAsync<MdevResource>(HttpMethod.Post, Mdevs(host), request, cancellation);
+
+    public Task<ApiReply<MdevResource>> StartMdevAsync(string host, string uuid, CancellationToken cancellation) =>
+        SendAsync<MdevResource>(HttpMethod.Post, $"{Mdevs(host)}/{Escape(uuid)}/start", null, cancellation, WorkDeadline);
+
+    public Task<ApiReply<OperationResource>> StopMdevAsync(string host, string uuid, StopMdevRequest request, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Post, $"{Mdevs(host)}/{Escape(uuid)}/stop", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<OperationResource>> UndefineMdevAsync(string host, string uuid, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Delete, $"{Mdevs(host)}/{Escape(uuid)}", null, cancellation);
 
     public Task<ApiReply<ClaimResource>> CreateClaimAsync(CreateClaimRequest request, CancellationToken cancellation) =>
         SendAsync<ClaimResource>(HttpMethod.Post, "api/v1/claims", request, cancellation);
@@ -106,9 +174,18 @@ internal sealed class FabricApi : IDisposable
         string claim, StartMigrationRequest request, CancellationToken cancellation) =>
         SendAsync<MigrationResource>(HttpMethod.Post, $"api/v1/claims/{Escape(claim)}/migrations", request, cancellation);
 
-    public Task<ApiReply<ListResource<MigrationResource>>> MigrationsAsync(string? claim, CancellationToken cancellation) =>
-        GetAsync<ListResource<MigrationResource>>(
-            claim is null ? "api/v1/migrations" : $"api/v1/migrations?claim={Escape(claim)}", cancellation);
+    /// <param name="outcome">As a migration shows it, or <c>open</c>.</param>
+    public Task<ApiReply<ListResource<MigrationResource>>> MigrationsAsync(string? claim, DateTimeOffset? since, string? outcome, CancellationToken cancellation)
+    {
+        string?[] filters =
+        [
+            claim is null ? null : $"claim={Escape(claim)}",
+            since is { } begun ? $"since={Escape(begun.ToUniversalTime().ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture))}" : null,
+            outcome is null ? null : $"outcome={Escape(outcome)}",
+        ];
+        var query = string.Join('&', filters.OfType<string>());
+        return GetAsync<ListResource<MigrationResource>>(query.Length == 0 ? "api/v1/migrations" : $"api/v1/migrations?{query}", cancellation);
+    }
 
     public Task<ApiReply<MigrationResource>> MigrationAsync(string id, CancellationToken cancellation) =>
         GetAsync<MigrationResource>($"api/v1/migrations/{Escape(id)}", cancellation);
@@ -152,6 +229,8 @@ internal sealed class FabricApi : IDisposable
 
     private static string Device(string host, string address) => $"api/v1/devices/{Escape(host)}/{Escape(address)}";
 
+    private static string Mdevs(string host) => $"api/v1/hosts/{Escape(host)}/mdev";
+
     private static string Escape(string segment) => Uri.EscapeDataString(segment);
 
     private Task<ApiReply<T>> GetAsync<T>(string path, CancellationToken cancellation) =>
@@ -160,7 +239,8 @@ internal sealed class FabricApi : IDisposable
     private async Task<ApiReply<T>> SendAsync<T>(
         HttpMethod method, string path, object? body, CancellationToken cancellation, TimeSpan? limit = null)
     {
-        using var request = new HttpRequestMessage(method, path);
+        var planned = PlansOnly && method != HttpMethod.Get;
+        using var request = new HttpRequestMessage(method, planned ? PlanOf(path) : path);
         if (body is not null)
         {
             request.Content = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(body, body.GetType(), ApiJson.Options));
@@ -170,8 +250,11 @@ internal sealed class FabricApi : IDisposable
         using var response = await AskAsync(request, HttpCompletionOption.ResponseContentRead, limit ?? _deadline, cancellation);
         if (!response.IsSuccessStatusCode)
             throw await ProblemAsync(response, cancellation);
-        return Typed<T>(await response.Content.ReadAsByteArrayAsync(cancellation));
+        var content = await response.Content.ReadAsByteArrayAsync(cancellation);
+        return planned ? throw new PlanAnswered(Typed<PlanResource>(content)) : Typed<T>(content);
     }
+
+    private static string PlanOf(string path) => path.EndsWith("?plan=true", StringComparison.Ordinal) ? path : $"{path}?plan=true";
 
     private async Task<HttpResponseMessage> AskAsync(
         HttpRequestMessage request, HttpCompletionOption completion, TimeSpan limit, CancellationToken cancellation)

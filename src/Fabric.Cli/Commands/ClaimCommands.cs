@@ -30,36 +30,72 @@ internal static class ClaimCommands
     private static Command BuildCreate(CommandContext context)
     {
         var id = Id();
-        var model = new Option<string?>("--model") { Description = "Device model; default accelerator-vf.", HelpName = "MODEL" };
-        var host = new Option<string?>("--host") { Description = "Where; default any host with a free function.", HelpName = "HOST" };
-        var device = new Option<string?>("--device")
+        var model = new Option<string?>("--model") { Description = "Device model where --device does not say; default accelerator-vf.", HelpName = "MODEL" };
+        var host = new Option<string?>("--host") { Description = "Where; default any host with free functions.", HelpName = "HOST" };
+        var device = new Option<ClaimDeviceRequest[]?>("--device")
         {
-            Description = "Which function of that host, as 0000:3b:00.2; default the first free one.",
-            HelpName = "ADDRESS",
-            CustomParser = DeviceName.ParseAddress,
+            Description = "A device to claim, and which function of the host, as accelerator-vf@0000:3b:00.2; again for each further one. Default one device of the model.",
+            HelpName = "MODEL[@ADDRESS]",
+            CustomParser = DeviceAskArgument.Parse,
+            AllowMultipleArgumentsPerToken = false,
+            Arity = ArgumentArity.OneOrMore,
         };
         var memory = Numbers.Option("--memory-mib", "Memory of the consumer, in MiB; default 16.", "N");
         var pace = Numbers.Option("--steps-per-second", "Pace of the workload; default 20000.", "N");
+        var onFailure = new Option<string?>("--on-device-failure")
+        {
+            Description = "When its device fails: evacuate (default) moves it away with its state, or stops it; restart starts it afresh where the "
+                + "state is lost; stay does nothing.",
+            HelpName = "POLICY",
+        };
+        onFailure.AcceptOnlyFromAmong("evacuate", "restart", "stay");
+        var onHostLoss = new Option<string?>("--on-host-loss")
+        {
+            Description = "When its host is lost: wait (default) waits for it; restart runs it under a lease, and starts it afresh elsewhere when "
+                + "that has ended.",
+            HelpName = "POLICY",
+        };
+        onHostLoss.AcceptOnlyFromAmong("wait", "restart");
+        var lease = Numbers.Option("--lease-seconds", "Length of that lease; default 60.", "N");
+        var select = new Option<string[]>("--select") { Description = "A label that its host must have, wherever it moves, as zone=a; may be repeated.", HelpName = "KEY=VALUE" };
+        var apart = new Option<string?>("--apart-from") { Description = "A group of claims of which no two are on one host.", HelpName = "GROUP" };
         var wait = new Option<bool>("--wait") { Description = "Return when the claim is running." };
         var command = context.Command(
             "create",
-            "Claim a device and run the checkable workload on it.",
+            "Claim devices of one host and run the checkable workload on them.",
             async invocation =>
             {
-                var request = new CreateClaimRequest(
-                    invocation.Value(id), invocation.Value(model), invocation.Value(host), invocation.Value(device),
-                    invocation.Value(memory), invocation.Value(pace));
+                var request = RequestOf(invocation.Value(model), invocation.Value(device)) with
+                {
+                    Id = invocation.Value(id),
+                    Host = invocation.Value(host),
+                    MemoryMib = invocation.Value(memory),
+                    StepsPerSecond = invocation.Value(pace),
+                    OnDeviceFailure = invocation.Value(onFailure),
+                    OnHostLoss = invocation.Value(onHostLoss),
+                    LeaseSeconds = invocation.Value(lease),
+                    Select = invocation.Value(select) is { Length: > 0 } labels ? labels : null,
+                    ApartFrom = invocation.Value(apart),
+                };
                 var created = await invocation.Api.CreateClaimAsync(request, invocation.Cancellation);
                 return invocation.Value(wait) ? await WaitRunningAsync(invocation, created) : Print(invocation, created);
             },
-            id, model, host, device, memory, pace, wait);
+            id, model, host, device, memory, pace, onFailure, onHostLoss, lease, select, apart, wait);
         command.Validators.Add(result =>
         {
-            if (result.GetResult(device) is { Implicit: false } && result.GetResult(host) is null)
+            if (result.GetResult(device)?.Tokens.Any(static token => DeviceAskArgument.NamesFunction(token.Value)) == true && result.GetResult(host) is null)
                 result.AddError("--device names a function of one host: give --host too.");
         });
         return command;
     }
+
+    /// <summary>One device in the short form, which every daemon knows.</summary>
+    private static CreateClaimRequest RequestOf(string? model, ClaimDeviceRequest[]? devices) => devices switch
+    {
+        null or [] => new CreateClaimRequest("", model),
+        [var only] => new CreateClaimRequest("", only.Model ?? model, Device: only.Device),
+        _ => new CreateClaimRequest("", Devices: [.. devices.Select(asked => asked with { Model = asked.Model ?? model })]),
+    };
 
     private static Command BuildRelease(CommandContext context)
     {

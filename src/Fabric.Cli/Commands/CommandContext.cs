@@ -1,4 +1,6 @@
 using System.CommandLine;
+using Fabric.Cli.Api;
+using Fabric.Cli.Output;
 
 namespace Fabric.Cli.Commands;
 
@@ -19,7 +21,18 @@ internal sealed record CommandContext(CliEnvironment Environment, GlobalOptions 
         command.SetAction(async (parsed, cancellation) =>
         {
             using var invocation = new Invocation(Environment, Options, parsed, cancellation);
-            return await run(invocation);
+            try
+            {
+                var ending = await run(invocation);
+                if (Options.PlansOnly)
+                    invocation.Complain("The command changes nothing; there was nothing to plan.");
+                return ending;
+            }
+            catch (PlanAnswered answered)
+            {
+                invocation.Print(answered.Plan, ResourceViews.Show);
+                return answered.Plan.Value.Possible ? ExitCode.Ok : ExitCode.RefusedByPlan;
+            }
         });
         return command;
     }

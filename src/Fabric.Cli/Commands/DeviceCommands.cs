@@ -20,6 +20,7 @@ internal static class DeviceCommands
         BuildQuarantine(context),
         OfOne(context, "unquarantine", "Reset a device, probe it, and put it back into service.", static async (invocation, device) =>
             invocation.Print(await invocation.Api.UnquarantineDeviceAsync(device.Host, device.Address, invocation.Cancellation), ResourceViews.Show)),
+        BuildOverride(context),
         BuildRemove(context),
     };
 
@@ -133,6 +134,37 @@ internal static class DeviceCommands
             },
             device,
             reason);
+    }
+
+    private static Command BuildOverride(CommandContext context)
+    {
+        var device = DeviceName.Argument();
+        var driver = new Argument<string?>("driver")
+        {
+            Description = "The one driver that may be bound, or vfio-pci for the core alone.", HelpName = "DRIVER", Arity = ArgumentArity.ZeroOrOne,
+            DefaultValueFactory = static _ => null,
+        };
+        var clear = new Option<bool>("--clear") { Description = "Leave the choice to the host again." };
+        var command = context.Command(
+            "override",
+            "Choose a device's driver (driver_override), and probe it anew; refused while it is held.",
+            async invocation =>
+            {
+                var (host, address) = invocation.Value(device);
+                invocation.Print(
+                    invocation.Value(driver) is { } name
+                        ? await invocation.Api.OverrideDriverAsync(host, address, new DriverOverrideRequest(name), invocation.Cancellation)
+                        : await invocation.Api.ClearDriverOverrideAsync(host, address, invocation.Cancellation),
+                    ResourceViews.Show);
+                return ExitCode.Ok;
+            },
+            device, driver, clear);
+        command.Validators.Add(result =>
+        {
+            if ((result.GetResult(driver)?.Tokens.Count > 0) == (result.GetResult(clear) is { Implicit: false }))
+                result.AddError("Name the driver, or give --clear.");
+        });
+        return command;
     }
 
     private static Command BuildRemove(CommandContext context)

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Text.RegularExpressions;
 
 namespace Fabric.Cli.Commands;
@@ -21,15 +20,6 @@ internal sealed partial record DeviceName(string Host, string Address)
             return null;
         },
     };
-
-    public static string? ParseAddress(ArgumentResult result)
-    {
-        var text = result.Tokens[0].Value;
-        if (TryAddress(text, out var address))
-            return address;
-        result.AddError($"'{text}' is no PCI address: write it as 0000:3b:00.2.");
-        return null;
-    }
 
     /// <summary>Also takes libvirt's <c>pci_0000_3b_00_2</c>, and capitals.</summary>
     public static bool TryAddress(string text, out string address)

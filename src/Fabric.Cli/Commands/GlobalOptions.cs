@@ -5,13 +5,16 @@ using Fabric.Cli.Output;
 namespace Fabric.Cli.Commands;
 
 /// <summary>What every command takes.</summary>
-internal sealed class GlobalOptions
+internal sealed record GlobalOptions
 {
     public const string DefaultServer = "http://127.0.0.1:8470";
     public const string ServerVariable = "FABRIC_SERVER";
 
     public GlobalOptions(CliEnvironment environment)
     {
+        Certificate = File(environment, "--cert", "FABRIC_CERT", "Certificate to show to a fabricd with https, in PEM");
+        Key = File(environment, "--key", "FABRIC_KEY", "Key of that certificate, in PEM");
+        Authority = File(environment, "--cacert", "FABRIC_CACERT", "Authority whose certificates are trusted instead of this machine's, in PEM");
         Server = new Option<Uri>("--server")
         {
             Description = $"Base address of a fabricd; ${ServerVariable} sets another default.",
@@ -45,9 +48,26 @@ internal sealed class GlobalOptions
         Output.CompletionSources.Add("json", "table");
     }
 
+    /// <summary>Commands are planned, and not carried out.</summary>
+    public bool PlansOnly { get; init; }
+
     public Option<Uri> Server { get; }
 
     public Option<OutputFormat> Output { get; }
+
+    public Option<string?> Certificate { get; }
+
+    public Option<string?> Key { get; }
+
+    public Option<string?> Authority { get; }
+
+    private static Option<string?> File(CliEnvironment environment, string name, string variable, string description) => new(name)
+    {
+        Description = $"{description}; ${variable} sets a default.",
+        HelpName = "FILE",
+        Recursive = true,
+        DefaultValueFactory = _ => environment.Variable(variable) is { Length: > 0 } file ? file : null,
+    };
 
     private static Uri? Parse(string text, string source, ArgumentResult result)
     {

@@ -21,7 +21,9 @@ internal sealed class Invocation : IDisposable
         Environment = environment;
         Cancellation = cancellation;
         Format = parsed.GetValue(options.Output);
-        Api = new FabricApi(parsed.GetRequiredValue(options.Server), environment.Time, RequestLimit, environment.Requester);
+        var server = parsed.GetRequiredValue(options.Server);
+        var handler = Transport.To(server, parsed.GetValue(options.Certificate), parsed.GetValue(options.Key), parsed.GetValue(options.Authority));
+        Api = new FabricApi(server, environment.Time, RequestLimit, handler, environment.Requester) { PlansOnly = options.PlansOnly };
     }
 
     public CliEnvironment Environment { get; }

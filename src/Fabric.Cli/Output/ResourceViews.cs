@@ -4,7 +4,7 @@ using Fabric.Node.Api;
 namespace Fabric.Cli.Output;
 
 /// <summary>The API's resources as people see them.</summary>
-internal static class ResourceViews
+internal static partial class ResourceViews
 {
     public static void Show(Screen screen, IReadOnlyList<HostResource> hosts)
     {
@@ -14,13 +14,23 @@ internal static class ResourceViews
             return;
         }
 
+        // Few hosts have labels or are drained.
+        var hasLabels = hosts.Any(static host => host.Labels is { Count: > 0 });
+        var hasDrains = hosts.Any(static host => host.Drain is not null);
+        Column[] more = [.. hasLabels ? ["labels"] : Array.Empty<Column>(), .. hasDrains ? ["drain"] : Array.Empty<Column>()];
         var sheet = new Sheet(
-            "host", "state", "address", "api", "version", Column.OfNumbers("devices"), Column.OfNumbers("claimable"),
-            Column.OfNumbers("free"));
+            ["host", "state", "address", "api", "version", Column.OfNumbers("devices"), Column.OfNumbers("claimable"), Column.OfNumbers("free"), .. more]);
         foreach (var host in hosts)
+        {
+            Cell[] labels = hasLabels ? [string.Join(", ", host.Labels ?? [])] : [];
+            Cell[] drain = hasDrains ? [Drain(host)] : [];
             sheet.Add(
+            [
                 host.Name, new Cell(host.State, host.State == "up" ? Tone.Good : Tone.Bad), host.Address, host.Api, host.Version,
-                Number(host.Devices), Number(host.Claimable), Number(host.Free));
+                Number(host.Devices), Number(host.Claimable), Number(host.Free), .. labels, .. drain,
+            ]);
+        }
+
         screen.Table(sheet);
     }
 
@@ -32,11 +42,21 @@ internal static class ResourceViews
             return;
         }
 
-        var sheet = new Sheet("device", "ids", "model", "kind", "driver", "state", "health", "migration", "claim", "reason", "way back");
+        // Most hosts have none, and a table is wide enough without.
+        var hasMdevs = devices.Any(static device => device.MdevUuid is not null);
+        Column[] mdevColumn = hasMdevs ? ["mdev"] : [];
+        var sheet = new Sheet(
+            ["device", "ids", "model", "kind", "driver", "state", "health", "migration", "claim", .. mdevColumn, "reason", "way back"]);
         foreach (var device in devices)
+        {
+            Cell[] mdev = hasMdevs ? [device.MdevUuid] : [];
             sheet.Add(
+            [
                 device.Id, device.Ids, device.Model, Kind(device), device.Driver, State(device), Health(device), device.MigrationState,
-                device.Claim, device.Reason, device.WayBack);
+                device.Claim, .. mdev, device.Reason, device.WayBack,
+            ]);
+        }
+
         screen.Table(sheet);
     }
 
@@ -48,6 +68,8 @@ internal static class ResourceViews
             ("model", device.Model),
             ("kind", Kind(device)),
             ("driver", device.Driver),
+            ("chosen because", device.DriverReason),
+            ("driver override", device.DriverOverride),
             ("state", State(device)),
             ("health", Health(device)),
             ("reason", device.Reason),
@@ -57,9 +79,77 @@ internal static class ResourceViews
             ("state size", device.StateBytes is { } bytes ? Units.Bytes(bytes) : null),
             ("IOMMU group", device.IommuGroup?.ToString(CultureInfo.InvariantCulture)),
             ("physical function", device.PhysicalFunction),
+            ("mdev UUID", device.MdevUuid),
             ("virtual functions", device.VirtualFunctions > 0 ? Number(device.VirtualFunctions) : null),
             ("reset methods", string.Join(", ", device.ResetMethods ?? [])));
+        if (device.DriversPassedOver is not { Count: > 0 } others)
+            return;
+        screen.Heading("drivers passed over");
+        var sheet = new Sheet("driver", "why");
+        foreach (var other in others)
+            sheet.Add(other.Driver, other.Reason);
+        screen.Table(sheet);
     }
+
+    public static void Show(Screen screen, IReadOnlyList<MdevTypeResource> types)
+    {
+        if (types.Count == 0)
+        {
+            screen.Line("No mdev parents: nothing can be made of its devices.", Tone.Quiet);
+            return;
+        }
+
+        var sheet = new Sheet("parent", "type", Column.OfNumbers("available"), "name", "description");
+        foreach (var type in types)
+            sheet.Add(type.Parent, type.Type, Number(type.AvailableInstances), type.Name, type.Description);
+        screen.Table(sheet);
+    }
+
+    public static void Show(Screen screen, MdevListResource mdevs)
+    {
+        if (mdevs.Items is not { Count: > 0 })
+            screen.Line("No mdevs.", Tone.Quiet);
+        var sheet = new Sheet("mdev", "parent", "type", "start", "state", "device", "reason");
+        foreach (var mdev in mdevs.Items ?? [])
+            sheet.Add(mdev.Id, mdev.Parent, mdev.Type, mdev.Start, State(mdev), mdev.Device, mdev.Reason);
+        if (mdevs.Items is { Count: > 0 })
+            screen.Table(sheet);
+        foreach (var file in mdevs.Unusable ?? [])
+            screen.Line($"Left alone: {file.File}: {file.Why}", Tone.Warning);
+    }
+
+    public static void Show(Screen screen, MdevResource mdev) => screen.Fields(
+        ("mdev", new Cell(mdev.Id, Tone.Strong)),
+        ("parent", mdev.Parent),
+        ("type", mdev.Type),
+        ("start", mdev.Start),
+        ("state", State(mdev)),
+        ("device", mdev.Device),
+        ("reason", mdev.Reason));
+
+    public static void Show(Screen screen, IReadOnlyList<DriverResource> drivers)
+    {
+        if (drivers.Count == 0)
+        {
+            screen.Line("No drivers.", Tone.Quiet);
+            return;
+        }
+
+        var sheet = new Sheet(
+            "host", "driver", "from", "state", "matches", "model", Column.OfNumbers("priority"), "in front of", Column.OfNumbers("devices"), "reason");
+        foreach (var driver in drivers)
+            sheet.Add(
+                driver.Host, driver.Name, driver.Plugin is null ? "the box" : $"plugin {driver.Plugin} {driver.Version}".TrimEnd(), State(driver),
+                string.Join(' ', driver.Ids), driver.Model, Number(driver.Priority), driver.InFrontOf, Number(driver.Devices), driver.Reason);
+        screen.Table(sheet);
+    }
+
+    private static Cell State(DriverResource driver) => new(driver.State, driver.State switch
+    {
+        "loaded" => Tone.Good,
+        "refused" => Tone.Bad,
+        _ => Tone.Quiet,
+    });
 
     public static void Show(Screen screen, IReadOnlyList<DeviceEventResource> history)
     {
@@ -125,7 +215,8 @@ internal static class ResourceViews
             Column.OfNumbers("lost"), Column.OfNumbers("repeated"), "message");
         foreach (var claim in claims)
             sheet.Add(
-                claim.Id, Phase(claim), claim.Host, claim.Device, claim.Model, Number(claim.Generation), claim.Migration,
+                claim.Id, Phase(claim), claim.Host, Together(claim, static device => device.Device), Together(claim, static device => device.Model),
+                Number(claim.Generation), claim.Migration,
                 claim.Workload is { } workload ? Units.Count(workload.Steps) : null, Fault(claim.Workload?.Lost),
                 Fault(claim.Workload?.Repeated), claim.Message);
         screen.Table(sheet);
@@ -137,8 +228,8 @@ internal static class ResourceViews
             ("claim", new Cell(claim.Id, Tone.Strong)),
             ("phase", Phase(claim)),
             ("message", claim.Message),
-            ("device", claim.Host is null ? null : $"{claim.Host}/{claim.Device}"),
-            ("model", claim.Model),
+            ("device", DevicesOf(claim) is [var only] && claim.Host is { } host ? $"{host}/{only.Device}" : null),
+            ("model", DevicesOf(claim) is [var first] ? first.Model : null),
             ("generation", Number(claim.Generation)),
             ("coordinator", claim.Coordinator),
             ("migration", claim.Migration),
@@ -147,12 +238,48 @@ internal static class ResourceViews
             ("lost", Fault(claim.Workload?.Lost)),
             ("repeated", Fault(claim.Workload?.Repeated)),
             ("torn", Fault(claim.Workload?.Torn)),
-            ("longest gap", claim.Workload is { } seen ? Units.Time(seen.LongestGapMs) : null));
+            ("longest gap", claim.Workload is { } seen ? Units.Time(seen.LongestGapMs) : null),
+            ("on device failure", claim.OnDeviceFailure),
+            ("on host loss", claim.OnHostLoss),
+            ("lease", claim.Lease is { } lease ? Units.Time(lease.LengthMs) : null),
+            ("lease ends", claim.Lease?.EndsAt is { } ends ? Units.Moment(ends) : null),
+            ("selects", string.Join(", ", claim.Select ?? [])),
+            ("apart from", claim.ApartFrom));
+        if (DevicesOf(claim) is { Count: > 1 } several)
+        {
+            screen.Heading("devices");
+            var sheet = new Sheet("device", "model");
+            foreach (var device in several)
+                sheet.Add($"{claim.Host}/{device.Device}", device.Model);
+            screen.Table(sheet);
+        }
+
+        if (claim.DeviceFailure is { } failure)
+        {
+            screen.Heading("device failure");
+            screen.Fields(
+                ("failed device", failure.Device),
+                ("reason", failure.Reason),
+                ("readable", failure.Readable ? "yes" : "no"),
+                ("since", Units.Moment(failure.Since)),
+                ("attempts", Number(failure.Attempts)),
+                ("outcome", new Cell(failure.Outcome ?? "open", failure.Outcome is "evacuated" ? Tone.Good : Tone.Warning)),
+                ("went to", failure.To),
+                ("took", failure.Outcome is null ? null : Units.Time(failure.Ms)),
+                ("downtime", failure.DowntimeMs is { } stood ? Downtime(stood) : null));
+        }
+
         if (claim.Migrations is not { Count: > 0 } migrations)
             return;
         screen.Heading("migrations");
         Show(screen, migrations);
     }
+
+    /// <summary>A daemon of before there could be several tells of one.</summary>
+    private static IReadOnlyList<ClaimDeviceResource> DevicesOf(ClaimResource claim) =>
+        claim.Devices is { Count: > 0 } devices ? devices : claim.Device is { } only ? [new ClaimDeviceResource(claim.Model, only)] : [];
+
+    private static string Together(ClaimResource claim, Func<ClaimDeviceResource, string> part) => string.Join(", ", DevicesOf(claim).Select(part).Distinct());
 
     public static void Show(Screen screen, IReadOnlyList<MigrationResource> migrations)
     {
@@ -185,20 +312,30 @@ internal static class ResourceViews
             ("reason", migration.Reason),
             ("started", Units.Moment(migration.StartedAt)),
             ("requested by", migration.RequestedBy),
+            ("cause", migration.Cause),
             ("total", Units.Time(migration.TotalMs)),
             ("downtime", migration.DowntimeMs is { } downtime
                 ? $"{Downtime(downtime)} (limit {Units.Time(migration.DowntimeLimitMs)})"
                 : null),
+            ("predicted", migration.PredictedDowntimeMs is { } predicted ? $"{Units.Time(predicted)} of downtime, when the stop began" : null),
             ("carried", $"{Units.Bytes(migration.Bytes)} in {Units.Rounds(migration.Rounds)}, {Units.Rate(migration.MibPerS)}"),
+            ("changes", migration.DirtyMibPerS is { } dirty ? Units.Rate(dirty) : null),
+            ("on no convergence", migration.OnNoConvergence),
             ("remaining", migration.Outcome is null ? Units.Bytes(migration.RemainingBytes) : null),
             ("verified", migration.Verified ? "yes" : "no"),
             ("checksum", migration.Checksum));
         if (migration.Phases is not { Count: > 0 } phases)
             return;
         screen.Heading("phases");
-        var sheet = new Sheet("phase", Column.OfNumbers("time"), "stops the workload");
+        // Each begins where the one before it ended.
+        var sheet = new Sheet("phase", Column.OfNumbers("after"), Column.OfNumbers("time"), "stops the workload");
+        var after = 0.0;
         foreach (var phase in phases)
-            sheet.Add(phase.Name, Units.Time(phase.Ms), phase.Downtime ? "yes" : "no");
+        {
+            sheet.Add(phase.Name, Units.Time(after), Units.Time(phase.Ms), phase.Downtime ? "yes" : "no");
+            after += phase.Ms;
+        }
+
         screen.Table(sheet);
     }
 
@@ -237,6 +374,13 @@ internal static class ResourceViews
             "open" => Tone.Good,
             _ => Tone.Normal,
         });
+
+    private static Cell State(MdevResource mdev) => new(mdev.State, mdev.State switch
+    {
+        "started" => Tone.Good,
+        "stopped" => mdev.Reason is null ? Tone.Normal : Tone.Bad,
+        _ => Tone.Warning,
+    });
 
     public static Cell Health(DeviceResource device) =>
         new(device.Health, device.Health switch { "Healthy" => Tone.Good, "Unhealthy" => Tone.Bad, _ => Tone.Quiet });

@@ -75,5 +75,11 @@ public readonly record struct Asker(IActorRef Requester, long Call)
 /// <summary>Told to the host by a mailbox that calls hardware: its calls are to be watched, for a supervisor who is told when one hangs.</summary>
 internal sealed record WatchCalls(CallWatch Watch, IActorRef Supervisor) : INoSerializationVerificationNeeded;
 
+/// <summary>
+/// Told to the host when a call has come back that it had given up: by way of it, so that the supervisor hears of the hang first, and of its end
+/// after that.
+/// </summary>
+internal sealed record CallCameBack(IActorRef Supervisor, string Call) : INoSerializationVerificationNeeded;
+
 /// <summary>Told to the host when there are no calls to watch any more.</summary>
 internal sealed record UnwatchCalls(CallWatch Watch) : INoSerializationVerificationNeeded;

@@ -22,6 +22,9 @@ internal sealed class HardwareWatch(TimeSpan deadline)
             case UnwatchCalls remove:
                 watched.Remove(remove.Watch);
                 break;
+            case CallCameBack back:
+                back.Supervisor.Tell(new HangEnded(back.Call, TimeSpan.Zero));
+                break;
             default:
                 Check();
                 break;

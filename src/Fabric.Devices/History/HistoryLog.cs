@@ -29,7 +29,7 @@ internal sealed class HistoryLog
     /// <summary>Entries of one device, as a ring, and its standing.</summary>
     private sealed class Device
     {
-        public Queue<DeviceHistoryEntry> Entries { get; } = new();
+        public Queue<DeviceHistoryEntry> Entries { get; } = new(1);
 
         public long LastEntry { get; set; }
 

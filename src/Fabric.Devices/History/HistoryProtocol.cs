@@ -18,6 +18,9 @@ public sealed record DeviceStanding(
     ImmutableArray<string> ResetMethods)
 {
     public static DeviceStanding None { get; } = new(null, null, [], [], default);
+
+    /// <summary>The one driver that may be bound, by name; null for any.</summary>
+    public string? DriverOverride { get; init; }
 }
 
 /// <summary>An entry for the history of a device.</summary>

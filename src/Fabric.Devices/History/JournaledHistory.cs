@@ -247,10 +247,10 @@ public sealed class JournaledHistory : UntypedActor, IWithTimers
     /// <summary>Not tried again as they are: they are in memory, and go with the next snapshot.</summary>
     private void OnRejected(string why)
     {
+        Report($"the journal rejects them ({why})");
         foreach (var rejected in inFlight.OfType<UnwrittenStanding>())
             Refuse(rejected, why);
         inFlight = [];
-        Report($"the journal rejects them ({why})");
         gap = true;
         SnapshotWhenDue();
         WriteNext();
@@ -306,8 +306,8 @@ public sealed class JournaledHistory : UntypedActor, IWithTimers
     }
 
     /// <summary>
-    /// What the journal held is older than all that was noted in this life. A quarantine that nobody knew of meanwhile stands: who cleared it
-    /// would have had to know of it.
+    /// What the journal held is older than all that was noted in this life. A quarantine that nobody knew of meanwhile stands, and so does a
+    /// driver_override: who cleared it would have had to know of it.
     /// </summary>
     private void PutBefore(HistoryLog held)
     {
@@ -317,7 +317,7 @@ public sealed class JournaledHistory : UntypedActor, IWithTimers
             UnwrittenStanding keep => keep with
             {
                 Number = before.LastStanding + keep.Number,
-                Standing = StillQuarantined(keep.Standing, before.Standing),
+                Standing = StillStanding(keep.Standing, before.Standing),
             },
             _ => waiting,
         }));
@@ -328,15 +328,18 @@ public sealed class JournaledHistory : UntypedActor, IWithTimers
                 before.Address,
                 [.. before.Entries, .. now.Entries],
                 before.LastEntry + now.LastEntry,
-                now.Standing is { } standing ? StillQuarantined(standing, before.Standing) : before.Standing,
+                now.Standing is { } standing ? StillStanding(standing, before.Standing) : before.Standing,
                 before.LastStanding + now.LastStanding));
         }
     }
 
-    private static DeviceStanding StillQuarantined(DeviceStanding now, DeviceStanding? before) =>
-        now.QuarantinedFor is null && before is { QuarantinedFor: not null }
-            ? now with { QuarantinedFor = before.QuarantinedFor, QuarantinedBy = before.QuarantinedBy }
-            : now;
+    private static DeviceStanding StillStanding(DeviceStanding now, DeviceStanding? before)
+    {
+        var named = now with { DriverOverride = now.DriverOverride ?? before?.DriverOverride };
+        return named.QuarantinedFor is null && before is { QuarantinedFor: not null }
+            ? named with { QuarantinedFor = before.QuarantinedFor, QuarantinedBy = before.QuarantinedBy }
+            : named;
+    }
 
     /// <summary>Whether it wrote what was in flight nobody knows: it is written again, and its number tells whether it was there already.</summary>
     private void OnClosed()
@@ -348,8 +351,9 @@ public sealed class JournaledHistory : UntypedActor, IWithTimers
         inFlight = [];
         var after = TimeSpan.FromTicks(Math.Min(options.RetryAtMost.Ticks, options.RetryAfter.Ticks << Math.Min(failures++, 20)));
         Timers.StartSingleTimer(OpenDue.Instance, OpenDue.Instance, after);
-        RefuseSince(ticks, why);
+        // Before who waits is told: health says the same by then.
         Report(why);
+        RefuseSince(ticks, why);
     }
 
     private void OnTick()

@@ -7,7 +7,8 @@ using Fabric.Vfio;
 namespace Fabric.Devices.Recovery;
 
 /// <summary>A device that takes part in a recovery.</summary>
-internal sealed record RecoveryMember(PciAddress Address, IActorRef Supervisor);
+/// <param name="Methods">Its reset methods, in the order in which they are tried.</param>
+internal sealed record RecoveryMember(PciAddress Address, IActorRef Supervisor, ImmutableArray<string> Methods);
 
 /// <summary>
 /// Drives the PCI core's recovery from one error (contract §4.3): broadcasts to every device in scope, collects the votes in parallel with a
@@ -51,8 +52,9 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
 
     protected override void PreStart()
     {
+        // An error of a port is one of all below it (EEH counts the freezes of a whole PE): it spends the budget of each.
         foreach (var member in scope)
-            member.Supervisor.Tell(new RecoveryStarted(record, member.Address == record.Source));
+            member.Supervisor.Tell(new RecoveryStarted(record, IsOfPort || member.Address == record.Source));
         Perform();
     }
 
@@ -91,6 +93,9 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
                 break;
         }
     }
+
+    /// <summary>The source is no device of this host: a port or bridge.</summary>
+    private bool IsOfPort => scope.All(member => member.Address != record.Source);
 
     private void Perform()
     {
@@ -163,8 +168,7 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
     private void Climb()
     {
         steps.Add("not recovered: climbing the reset ladder");
-        var methods = bus.Functions.FirstOrDefault(function => function.Address == record.Source)?.ResetMethods ?? [];
-        Context.ActorOf(ResetLadder.Props(scope, record.Source, $"a {record.Severity} error that was not recovered", host.Options, [.. methods]));
+        Context.ActorOf(ResetLadder.Props(scope, record.Source, $"a {record.Severity} error that was not recovered", host.Options));
     }
 
     private void OnLadderEnded(LadderEnded ended)
@@ -193,6 +197,8 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
     private void CloseVoting()
     {
         Timers.Cancel(nameof(VotingClosed));
+        // A vote that comes from now on belongs to nothing, also while the link is reset.
+        round++;
         if (isRepairing)
         {
             isRepairing = false;
@@ -228,7 +234,7 @@ internal sealed class RecoveryActor : UntypedActor, IWithTimers
         foreach (var member in scope)
             member.Supervisor.Tell(new RecoveryEnded(recovered.Contains(member.Address)));
         Context.Parent.Tell(new RecoveryReport(
-            record.Source, record.Severity, recovered.Contains(record.Source), host.Time.GetElapsedTime(started), [.. steps]));
+            record.Source, record.Severity, IsOfPort ? scope.All(member => recovered.Contains(member.Address)) : recovered.Contains(record.Source), host.Time.GetElapsedTime(started), [.. steps]));
         Context.Stop(Self);
     }
 

@@ -10,7 +10,7 @@ namespace Fabric.Devices.Recovery;
 internal sealed record LadderEnded(ImmutableHashSet<PciAddress> Recovered) : INoSerializationVerificationNeeded;
 
 /// <summary>
-/// The reset ladder (ER-32): each function reset that the source has, on every device that does not answer; slot or bus reset of the whole set;
+/// The reset ladder (ER-32): each function reset, those of the source first, on every device that does not answer and has it; slot or bus reset of the whole set;
 /// the slot's power. A rung that worked is one after which config space reads as that of a function. Contention is tried again with a growing
 /// delay. Lives for one climb.
 /// </summary>
@@ -28,12 +28,12 @@ internal sealed class ResetLadder : UntypedActor, IWithTimers
     private bool isChecking;
     private bool done;
 
-    public ResetLadder(ImmutableArray<RecoveryMember> members, PciAddress source, string cause, DeviceOptions options, ImmutableArray<string> methods)
+    public ResetLadder(ImmutableArray<RecoveryMember> members, PciAddress source, string cause, DeviceOptions options)
     {
         (this.members, this.source, this.cause, this.options) = (members, source, cause, options);
         rungs = new Queue<Rung>(
         [
-            .. methods.Select(static method => new Rung(ResetScope.Function, method)),
+            .. members.OrderBy(member => member.Address == source ? 0 : 1).SelectMany(static member => member.Methods).Distinct().Select(static method => new Rung(ResetScope.Function, method)),
             new Rung(ResetScope.DeviceSet, null),
             new Rung(ResetScope.Power, null),
         ]);
@@ -59,8 +59,8 @@ internal sealed class ResetLadder : UntypedActor, IWithTimers
     public ITimerScheduler Timers { get; set; } = null!;
 
     public static Props Props(
-        ImmutableArray<RecoveryMember> members, PciAddress source, string cause, DeviceOptions options, ImmutableArray<string> methods) =>
-        Akka.Actor.Props.Create(() => new ResetLadder(members, source, cause, options, methods));
+        ImmutableArray<RecoveryMember> members, PciAddress source, string cause, DeviceOptions options) =>
+        Akka.Actor.Props.Create(() => new ResetLadder(members, source, cause, options));
 
     private IEnumerable<RecoveryMember> Pending => members.Where(member => !recovered.Contains(member.Address));
 
@@ -102,17 +102,19 @@ internal sealed class ResetLadder : UntypedActor, IWithTimers
         tried.Clear();
         (isChecking, done) = (false, false);
         // What resets the set resets it once, by the device that the error is of, where that is down still.
-        var asked = rung.Scope == ResetScope.Function ? Pending.ToArray() : [Pending.OrderBy(member => member.Address == source ? 0 : 1).First()];
+        var asked = rung.Scope == ResetScope.Function ? Pending.Where(member => member.Methods.Contains(rung.Method!)).ToArray() : [Pending.OrderBy(member => member.Address == source ? 0 : 1).First()];
         Begin(asked, Reset);
     }
 
-    private void Begin(IReadOnlyList<RecoveryMember> asked, CoreCommand command)
+    private void Begin(RecoveryMember[] asked, CoreCommand command)
     {
         outstanding.Clear();
         outstanding.UnionWith(asked.Select(static member => member.Address));
         Timers.StartSingleTimer(nameof(RungTooLate), new RungTooLate(rung, isChecking), options.SlowCallDeadline * 2);
         foreach (var member in asked)
             Ask(member, command);
+        if (asked.Length == 0)
+            GoOn();
     }
 
     private void Ask(RecoveryMember member, CoreCommand command)

@@ -52,25 +52,14 @@ internal sealed class AcceleratorCommands
 
     public VfioResult<AcceleratorActivity> ReadActivity()
     {
-        Span<byte> value = stackalloc byte[4];
-        var read = migration.Read(AcceleratorMigration.Activity, value);
-        return read.IsOk ? (AcceleratorActivity)BinaryPrimitives.ReadUInt32LittleEndian(value) : read.Error;
+        var read = migration.Read32(AcceleratorMigration.Activity);
+        return read.IsOk ? (AcceleratorActivity)read.Value : read.Error;
     }
 
-    public VfioResult Execute(AcceleratorCommand command)
-    {
-        Span<byte> value = stackalloc byte[4];
-        BinaryPrimitives.WriteUInt32LittleEndian(value, (uint)command);
-        return migration.Write(AcceleratorMigration.Command, value);
-    }
+    public VfioResult Execute(AcceleratorCommand command) => migration.Write32(AcceleratorMigration.Command, (uint)command);
 
     /// <summary>Clears what keeps the engine from running after an internal error.</summary>
-    public VfioResult ClearInternalError()
-    {
-        Span<byte> value = stackalloc byte[4];
-        BinaryPrimitives.WriteUInt32LittleEndian(value, (uint)AcceleratorStatus.InternalError);
-        return registers.Write(AcceleratorRegister.Status, value);
-    }
+    public VfioResult ClearInternalError() => registers.Write32(AcceleratorRegister.Status, (uint)AcceleratorStatus.InternalError);
 
     public VfioResult ReadState(ulong offset, Span<byte> destination) => state.Read(offset, destination);
 

@@ -71,6 +71,12 @@ internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigra
 
     private int TakeHead(ReadOnlySpan<byte> source)
     {
+        if (endSeen)
+        {
+            broken = Refused("The migration stream goes on after its end.");
+            return 0;
+        }
+
         var part = Math.Min(head.Length - headFilled, source.Length);
         source[..part].CopyTo(head.AsSpan(headFilled));
         headFilled += part;
@@ -89,11 +95,12 @@ internal sealed class AcceleratorLoadStream(AcceleratorCommands device) : IMigra
 
     private VfioError CheckHead() => record.Kind switch
     {
-        _ when endSeen => Refused("The migration stream goes on after its end."),
-        RecordKind.Header when !headerSeen && record is { Length: AcceleratorStreamFormat.HeaderBytes, Number: 0 } => default,
+        RecordKind.Header when !headerSeen && record is { Length: AcceleratorStreamFormat.HeaderBytes, Number: 0, Offset: 0 } => default,
         _ when !headerSeen => Refused("The migration stream does not start with an accelerator's header; it is another device's."),
         _ when record.Number != nextNumber =>
             Refused("The migration stream has a record missing, repeated or out of its order; send it whole, in order and once."),
+        not RecordKind.Blocks when record.Offset != 0 =>
+            Refused("The migration stream is damaged: a record that has no place in the state says it has one."),
         RecordKind.Blocks when !contextSeen && record.Length is > 0 and <= AcceleratorStreamFormat.MaxRunBytes &&
                                record.Offset <= device.StateBytes && (ulong)record.Length <= device.StateBytes - record.Offset => default,
         RecordKind.Blocks => Refused("The migration stream holds blocks that this device has no place for."),

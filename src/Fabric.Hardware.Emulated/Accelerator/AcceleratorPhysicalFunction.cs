@@ -1,5 +1,6 @@
 using Fabric.Hardware.Emulated.Config;
 using Fabric.Hardware.Emulated.Models;
+using Fabric.Hardware.Emulated.Sriov;
 using Fabric.Hardware.Specs.Accelerator;
 using Fabric.Pci;
 using Fabric.Pci.Capabilities;
@@ -9,10 +10,9 @@ namespace Fabric.Hardware.Emulated.Accelerator;
 
 /// <summary>
 /// The accelerator's physical function: the parent of its virtual ones. It has scratch registers, MSI-X and AER, and no engine; and, where
-/// the card has VFs, SR-IOV. What its VFs are lives and dies with VF Enable: a reset of the PF clears that bit, and they answer nothing, as
-/// at power-on, until it is set again.
+/// the card has VFs, SR-IOV.
 /// </summary>
-public sealed class AcceleratorPhysicalFunction : EmulatedFunction, IVirtualFunctionParent
+public sealed class AcceleratorPhysicalFunction : SriovPhysicalFunction
 {
     public const int MsixVectors = 8;
 
@@ -28,13 +28,8 @@ public sealed class AcceleratorPhysicalFunction : EmulatedFunction, IVirtualFunc
 
     private static readonly string[] Resets = [ResetMethod.FunctionLevel, ResetMethod.Bus];
 
-    private readonly int totalVfs;
-    private readonly bool isStatic;
     private readonly long stateBytes;
     private readonly TimeProvider time;
-
-    /// <summary>VF Enable and VF memory space: read on every access to a VF.</summary>
-    private volatile bool enablesVirtualFunctions;
 
     /// <summary>A function by itself, without VFs.</summary>
     public AcceleratorPhysicalFunction(PciAddress address)
@@ -45,37 +40,19 @@ public sealed class AcceleratorPhysicalFunction : EmulatedFunction, IVirtualFunc
     /// <param name="totalVfs">Without any it has no SR-IOV capability.</param>
     /// <param name="isStatic">The VFs were there at the start and stay.</param>
     internal AcceleratorPhysicalFunction(PciAddress address, int totalVfs, bool isStatic, long stateBytes, TimeProvider time)
-        : base(address, ModelOf(totalVfs, stateBytes)) =>
-        (this.totalVfs, this.isStatic, this.stateBytes, this.time) = (totalVfs, isStatic, stateBytes, time);
-
-    /// <summary>Whether VFs that it made answer.</summary>
-    internal bool EnablesVirtualFunctions => enablesVirtualFunctions;
-
-    int IVirtualFunctionParent.TotalVirtualFunctions => totalVfs;
-
-    bool IVirtualFunctionParent.HasStaticVirtualFunctions => isStatic;
+        : base(address, ModelOf(totalVfs, stateBytes), totalVfs, isStatic) =>
+        (this.stateBytes, this.time) = (stateBytes, time);
 
     public override void ConnectDma(IDmaSpace? space)
     {
         // It has no engine, so no DMA of its own to put behind an address space.
     }
 
-    void IVirtualFunctionParent.EnableVirtualFunctions(int count)
-    {
-        lock (Clock)
-        {
-            Put16(Layout.Sriov + SriovCapability.NumVfs, count);
-            Put16(
-                Layout.Sriov + SriovCapability.Control,
-                count == 0 ? 0 : SriovControl.Enable | SriovControl.MemorySpaceEnable | SriovControl.AriHierarchy);
-            LookAtEnable();
-        }
-    }
+    private protected override EmulatedFunction CreateVirtualFunction(PciAddress address) =>
+        new AcceleratorVirtualFunction(address, stateBytes, time, this);
 
-    EmulatedFunction IVirtualFunctionParent.CreateVirtualFunction(int number) => new AcceleratorVirtualFunction(
-        PciAddress.FromRoutingId(Address.Domain, (ushort)(Address.RoutingId + number)), stateBytes, time, this);
-
-    internal override EmulatedFunction Renew() => new AcceleratorPhysicalFunction(Address, totalVfs, isStatic, stateBytes, time);
+    internal override EmulatedFunction Renew() => new AcceleratorPhysicalFunction(
+        Address, TotalVirtualFunctions, HasStaticVirtualFunctions, stateBytes, time);
 
     private protected override VfioResult ReadBar(int region, ulong offset, Span<byte> destination)
     {
@@ -89,29 +66,6 @@ public sealed class AcceleratorPhysicalFunction : EmulatedFunction, IVirtualFunc
         lock (Clock)
             Memory!.Write(region, offset, source);
         return VfioResult.Ok;
-    }
-
-    private protected override ConfigEffects OnConfigWritten(int offset, ReadOnlySpan<byte> source)
-    {
-        LookAtEnable();
-        return ConfigEffects.None;
-    }
-
-    private protected override void OnReset() => LookAtEnable();
-
-    /// <summary>VFs that the PF's reset has turned off have lost what they held when they are turned on again.</summary>
-    private protected override void AfterReset()
-    {
-        if (isStatic || Bus is not { } bus)
-            return;
-        foreach (var made in bus.VirtualFunctionsOf(this))
-            made.Lose(keepsPower: true);
-    }
-
-    private void LookAtEnable()
-    {
-        const int both = SriovControl.Enable | SriovControl.MemorySpaceEnable;
-        enablesVirtualFunctions = Layout.Sriov != 0 && (Get16(Layout.Sriov + SriovCapability.Control) & both) == both;
     }
 
     private static FunctionModel ModelOf(int totalVfs, long stateBytes)

@@ -8,7 +8,7 @@ using Fabric.Vfio.Uapi;
 namespace Fabric.Hardware.Emulated.Models;
 
 /// <summary>A function that does nothing but what its registers tell it: it interrupts, and remembers. What it is else, its model says.</summary>
-internal sealed class BenchFunction(PciAddress address, FunctionModel model) : EmulatedFunction(address, model)
+internal class BenchFunction(PciAddress address, FunctionModel model) : EmulatedFunction(address, model)
 {
     private byte[]? vpd;
     private bool isLineSet;

@@ -30,6 +30,9 @@ internal sealed record FunctionModel(PciIds Ids, ConfigLayout Layout)
     /// <summary>Its resets hang from the start.</summary>
     public bool HangsInReset { get; init; }
 
+    /// <summary>What there is of it beside itself.</summary>
+    public IFunctionPlatform Platform { get; init; } = IFunctionPlatform.None;
+
     /// <summary>Content of its vital product data.</summary>
     public ReadOnlyMemory<byte> Vpd { get; init; }
 }

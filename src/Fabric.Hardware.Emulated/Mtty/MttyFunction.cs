@@ -53,7 +53,7 @@ public sealed class MttyFunction : IPciFunction, IDisposable
     public FunctionTraits Traits => FunctionTraits.NoMemoryEnable;
 
     /// <summary>A group of its own.</summary>
-    public int? IommuGroup => Address.RoutingId;
+    public int? IommuGroup => EmulatedBus.GroupNumber(Address.Domain, Address.RoutingId);
 
     public int ConfigSize => ConfigOffset.ConventionalSize;
 

@@ -1,6 +1,7 @@
 using Akka.Actor;
 using Akka.Event;
 using System.Globalization;
+using Fabric.Migration.Fleet;
 using Fabric.Migration.Hosts;
 using Fabric.Migration.Journal;
 using Google.Protobuf;
@@ -31,6 +32,9 @@ public sealed partial class ClaimActor
     private bool stepRecovered;
     private long stepSince;
     private PreCopyProgress? progress;
+    private long? dirtyRate;
+    private Convergence convergence = Convergence.Unknown;
+    private bool convergenceMissed;
     private long progressAt;
     private SourceStopped? stopped;
     private TargetLoaded? loaded;
@@ -41,26 +45,49 @@ public sealed partial class ClaimActor
 
     private void Start(StartMigration start)
     {
-        switch (state.Phase)
+        var request = start.Request;
+        if (request is not null)
         {
-            case ClaimPhase.None:
-                RefuseUnknown();
-                PassivateIfOver();
+            // It comes again until its answer is heard: one that was carried out is not repeated, one that is looked at is answered then.
+            if (state.Migrations.Exists(known => known.Request == request))
+            {
+                Sender.Tell(new ClaimAccepted(View()));
                 return;
-            case ClaimPhase.Migrating:
-                Refuse(RefusalCode.Conflict, $"Claim {ClaimId} is migrating already ({ClaimId}.{state.Migration!.Number}, to {state.Migration.ToHost}); wait for its end, or cancel it.");
-                return;
-            case not ClaimPhase.Running:
-                Refuse(RefusalCode.Conflict, $"Claim {ClaimId} is {Word(state.Phase)}; only a running claim migrates.");
+            }
+
+            if (planning?.Command is StartMigration { Request: { } looked } && looked == request)
                 return;
         }
 
+        switch (state.Phase)
+        {
+            case ClaimPhase.None:
+                Refuse(RefusalCode.NotFound, $"There is no claim {ClaimId}; list the claims.", request);
+                PassivateIfOver();
+                return;
+            case ClaimPhase.Migrating:
+                Refuse(RefusalCode.Conflict, $"Claim {ClaimId} is migrating already ({ClaimId}.{state.Migration!.Number}, to {state.Migration.ToHost}); wait for its end, or cancel it.", request);
+                return;
+            case not ClaimPhase.Running:
+                Refuse(RefusalCode.Conflict, $"Claim {ClaimId} is {Word(state.Phase)}; only a running claim migrates.", request);
+                return;
+        }
+
+        if (start.From is { } from && from != state.Host)
+        {
+            Refuse(RefusalCode.Conflict, $"Claim {ClaimId} runs on {state.Host} and not on {from} any more.", request);
+            return;
+        }
+
+        // What somebody asks for goes before what the fabric would do by itself.
+        if (planning is { IsOwn: true })
+            EndPlanning();
         if (planning is not null)
-            Refuse(RefusalCode.Conflict, $"Claim {ClaimId} is being planned by another request; look at it in a moment.");
+            Refuse(RefusalCode.Conflict, $"Claim {ClaimId} is being planned by another request; look at it in a moment.", request);
         else if (start.TargetHost == state.Host)
-            Refuse(RefusalCode.Plan, $"Claim {ClaimId} runs on {state.Host} already; name another host.");
+            Refuse(RefusalCode.Plan, $"Claim {ClaimId} runs on {state.Host} already; name another host.", request);
         else
-            Plan(new Planning(start, Sender, new Queue<string>([start.TargetHost]), []));
+            StartPlanned(start);
     }
 
     private void Cancel(CancelMigration cancel)
@@ -80,6 +107,9 @@ public sealed partial class ClaimActor
 
         switch (migration.Step)
         {
+            case MigrationStep.Reserve or MigrationStep.PreCopy or MigrationStep.StopCopy when cancel.PlanOnly:
+                Sender.Tell(new ClaimPlanned($"migration {ClaimId}.{migration.Number} would be given up, and the claim run on {migration.FromHost} as before"));
+                break;
             case MigrationStep.Reserve or MigrationStep.PreCopy or MigrationStep.StopCopy:
                 var requester = writingFor = Sender;
                 RollBack($"cancelled by {cancel.RequestedBy}", cancelled: true, () => requester.Tell(new ClaimAccepted(View())));
@@ -100,13 +130,18 @@ public sealed partial class ClaimActor
     private void EnterStep()
     {
         stepSince = time.GetTimestamp();
+        trace.Follow(state.Migrations.IsEmpty ? null : state.Migrations[^1], state.Generation);
+        // A host that is to open it has asked for nothing yet.
+        if (state.Phase == ClaimPhase.Placing)
+            leasedAt = stepSince;
         switch (state.Migration?.Step)
         {
             case MigrationStep.Reserve:
-                (progress, stopped, loaded, stopSentAt, commitSince) = (null, null, null, 0, 0);
+                (progress, dirtyRate, stopped, loaded, stopSentAt, commitSince) = (null, null, null, null, 0, 0);
                 break;
             case MigrationStep.PreCopy:
                 progressAt = stepSince;
+                (convergence, convergenceMissed) = (Convergence.Unknown, false);
                 break;
             case MigrationStep.StopCopy:
                 if (!stepRecovered)
@@ -129,6 +164,7 @@ public sealed partial class ClaimActor
         Timers.StartPeriodicTimer(nameof(Tick), Tick.Instance, ResendInterval);
         Publish();
         Drive();
+        Attend();
     }
 
     /// <summary>Sends what the present step needs. Everything here may be sent twice.</summary>
@@ -138,39 +174,47 @@ public sealed partial class ClaimActor
         switch (state.Phase, state.Migration)
         {
             case (ClaimPhase.Placing, _):
-                Send(state.Host, new Attach(ClaimId, generation, state.Device, state.MemoryBytes, state.StepsPerSecond));
+                Send(
+                    state.Host,
+                    new Attach(ClaimId, generation, [.. state.Addresses], state.MemoryBytes, state.StepsPerSecond, state.HostLife, state.LeaseMs));
                 break;
             case (ClaimPhase.Running, _) when time.GetElapsedTime(heardAt) > StatusDeadline:
-                Send(state.Host, new ReportAttachment(ClaimId, generation));
+                Send(state.Host, new ReportAttachment(ClaimId, generation, state.Device));
                 break;
             case (ClaimPhase.Releasing, _):
-                Send(state.Host, new Detach(ClaimId, generation));
-                if (members.Host(state.Host) is null)
+                Send(state.Host, new Detach(ClaimId, generation, state.Device));
+                if (members.PresenceOf(state.Host) == HostPresence.Absent)
                     Record(new ClaimReleased { At = Now }, "claim.released", $"{state.Host} is gone, and its device with it");
                 break;
+            case (ClaimPhase.Restarting, _) when !state.RunnerIsClosed:
+                // Until it is confirmed: a host that is away may run it still (L1).
+                Send(state.Host, new Detach(ClaimId, generation, state.Device));
+                break;
             case (ClaimPhase.Migrating, { Step: MigrationStep.Reserve } m):
-                Send(m.ToHost, new PrepareTarget(ClaimId, generation, m.Number, m.ToDevice, state.MemoryBytes, state.StepsPerSecond));
+                Send(m.ToHost, new PrepareTarget(ClaimId, generation, m.Number, [.. m.ToDevices], state.MemoryBytes, state.StepsPerSecond, state.LeaseMs) { Traceparent = trace.Traceparent });
                 break;
             case (ClaimPhase.Migrating, { Step: MigrationStep.PreCopy } m):
-                Send(m.FromHost, new StartPreCopy(ClaimId, generation, m.Number, m.Endpoint!, m.Token.ToByteArray(), m.BandwidthLimit));
+                Send(
+                    m.FromHost,
+                    new StartPreCopy(ClaimId, generation, m.FromDevice, m.Number, m.Endpoint!, m.Token.ToByteArray(), m.BandwidthLimit) { Traceparent = trace.Traceparent });
                 break;
             case (ClaimPhase.Migrating, { Step: MigrationStep.StopCopy } m):
                 if (stopped is null)
-                    Send(m.FromHost, new StopAndCopy(ClaimId, generation, m.Number));
+                    Send(m.FromHost, new StopAndCopy(ClaimId, generation, m.FromDevice, m.Number));
                 if (loaded is null)
-                    Send(m.ToHost, new StopAndCopy(ClaimId, generation, m.Number));
+                    Send(m.ToHost, new StopAndCopy(ClaimId, generation, m.ToDevice, m.Number));
                 break;
             case (ClaimPhase.Migrating, { Step: MigrationStep.Run } m):
-                Send(m.ToHost, new RunTarget(ClaimId, generation, m.Number));
+                Send(m.ToHost, new RunTarget(ClaimId, generation, m.ToDevice, m.Number));
                 break;
             case (ClaimPhase.Migrating, { Step: MigrationStep.Release } m):
-                Send(m.FromHost, new Detach(ClaimId, generation));
-                if (members.Host(m.FromHost) is null)
+                Send(m.FromHost, new Detach(ClaimId, generation, m.FromDevice));
+                if (members.PresenceOf(m.FromHost) == HostPresence.Absent)
                     EndRelease(m, $"{m.FromHost} is gone, and its device with it");
                 break;
             case (ClaimPhase.Migrating, { Step: MigrationStep.Rollback } m):
-                Send(m.FromHost, new ResumeSource(ClaimId, generation, m.Number));
-                Send(m.ToHost, new Detach(ClaimId, generation));
+                Send(m.FromHost, new ResumeSource(ClaimId, generation, m.FromDevice, m.Number));
+                Send(m.ToHost, new Detach(ClaimId, generation, m.ToDevice));
                 break;
         }
     }
@@ -183,13 +227,13 @@ public sealed partial class ClaimActor
         if (Now - m.StartedAt > m.TimeoutMs)
             RollBack($"it did not end within {m.TimeoutMs / 1000} s{WhyNotYet(m)}");
         else if (m.Step == MigrationStep.Reserve && inStep > ReserveDeadline)
-            RollBack($"{m.ToHost} did not open {m.ToDevice} within {ReserveDeadline.TotalSeconds} s");
+            RollBack($"{m.ToHost} did not open {Shown(m.ToDevices)} within {ReserveDeadline.TotalSeconds} s");
         else if (m.Step == MigrationStep.PreCopy && time.GetElapsedTime(progressAt) > ProgressDeadline + RoundAtLimit(m))
             RollBack($"the pre-copy made no progress for {(ProgressDeadline + RoundAtLimit(m)).TotalSeconds:0} s");
-        else if (m.Step == MigrationStep.PreCopy && members.Host(m.ToHost) is null && !(stepRecovered && inStep < MembersDeadline))
+        else if (m.Step == MigrationStep.PreCopy && members.PresenceOf(m.ToHost) == HostPresence.Absent && !(stepRecovered && inStep < MembersDeadline))
             RollBack($"the target host {m.ToHost} was lost");
         else if (m.Step == MigrationStep.StopCopy && commitSince == 0 && inStep >= StopLimit(m))
-            RollBack($"the stop took longer than its limit of {m.DowntimeLimitMs} ms");
+            RollBack($"the stop took longer than its limit of {LimitMs(m)} ms");
     }
 
     /// <summary>Why a pre-copy went on and on.</summary>
@@ -202,20 +246,29 @@ public sealed partial class ClaimActor
                 $"{m.DowntimeLimitMs} ms needs a prediction of {m.DowntimeLimitMs * PlannedShare:0.#} ms; allow a longer stop, or more bandwidth")
         : "";
 
-    private static double PredictedDowntime(PreCopyProgress told) =>
-        SwitchoverCost.TotalMilliseconds + (told.RemainingBytes * 1000.0 / told.BytesPerSecond);
+    private static double PredictedDowntime(PreCopyProgress told) => PredictedDowntime(told.RemainingBytes, told.BytesPerSecond);
+
+    private static double PredictedDowntime(long left, long bytesPerSecond) => SwitchoverCost.TotalMilliseconds + (left * 1000.0 / bytesPerSecond);
 
     /// <summary>A first round carries everything, and under a bandwidth limit nothing is heard before its end.</summary>
     private TimeSpan RoundAtLimit(ClaimMigration m) =>
-        m.BandwidthLimit == 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(2.0 * ((status?.StateBytes ?? 0) + state.MemoryBytes) / m.BandwidthLimit);
+        m.BandwidthLimit == 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(2.0 * ((status?.Devices.Sum(static device => device.StateBytes) ?? 0) + state.MemoryBytes) / m.BandwidthLimit);
 
     /// <summary>A claim that was taken up anew in the stop cannot undo the time that passed: it gives both ends a moment to answer.</summary>
-    private TimeSpan StopLimit(ClaimMigration m) => stepRecovered ? TimeSpan.FromSeconds(2) : TimeSpan.FromMilliseconds(m.DowntimeLimitMs);
+    private TimeSpan StopLimit(ClaimMigration m) => stepRecovered ? TimeSpan.FromSeconds(2) : TimeSpan.FromMilliseconds(LimitMs(m));
+
+    private static int LimitMs(ClaimMigration m) => m.StopLimitMs > 0 ? m.StopLimitMs : m.DowntimeLimitMs;
 
     // ---- Reports ---------------------------------------------------------------------------------------------------------------------
 
     private void OnReport(IHostReport report)
     {
+        if (report.Generation > state.Generation && !(state.Phase == ClaimPhase.None && IsFresh))
+        {
+            StandBack(report);
+            return;
+        }
+
         if (report is AttachmentStatus told)
         {
             OnStatus(told);
@@ -228,24 +281,42 @@ public sealed partial class ClaimActor
             return;
         }
 
+        if (report is RenewLease asked)
+        {
+            OnRenew(asked);
+            return;
+        }
+
+        if (report is DeviceSick sick)
+        {
+            OnSick(sick);
+            return;
+        }
+
         // A report of an older generation is about something that is over.
         if (report.Generation != state.Generation)
             return;
         switch (report, state.Phase, state.Migration)
         {
             case (Attached attached, ClaimPhase.Placing, _) when attached.Host == state.Host:
-                Record(new ClaimStarted { Generation = state.Generation, At = Now }, "claim.running", $"on {state.Host}/{state.Device}");
+                Record(new ClaimStarted { Generation = state.Generation, At = Now }, "claim.running", $"on {state.Host}/{Shown(state.Addresses)}", AnnounceRestarted);
                 break;
-            case (CommandFailed failed, ClaimPhase.Placing, _) when failed.Host == state.Host:
-                Fail(failed.Reason);
+            case (CommandFailed failed, ClaimPhase.Placing, _) when state.Has(failed.Host, failed.Device):
+                NotPlaced(failed);
                 break;
-            case (CommandFailed { Gone: true } failed, ClaimPhase.Running, _) when failed.Host == state.Host:
-                Fail($"{failed.Reason} The state of the device died with it.");
+            case (CommandFailed { Gone: true } failed, ClaimPhase.Running, _) when state.Has(failed.Host, failed.Device):
+                Lose($"{failed.Reason} The state of the device died with it.", withHost: true);
                 break;
-            case (Detached detached, ClaimPhase.Releasing, _) when detached.Host == state.Host:
-                Record(new ClaimReleased { At = Now }, "claim.released", $"{state.Host}/{state.Device} is free");
+            case (Detached detached, ClaimPhase.Restarting, _) when state.Has(detached.Host, detached.Device) && !state.RunnerIsClosed:
+                Record(new RunnerClosed { At = Now }, "claim.closed", $"{state.Host} has closed {Shown(state.Addresses)}");
                 break;
-            case (CommandFailed failed, ClaimPhase.Releasing, _) when failed.Host == state.Host:
+            case (CommandFailed { Command: nameof(VerifyAttachment) } failed, ClaimPhase.Running, _) when state.Has(failed.Host, failed.Device) && !failed.Gone:
+                EndVerifying(new ClaimRefused(RefusalCode.Conflict, $"Claim {ClaimId} could not be verified: {failed.Reason}"));
+                break;
+            case (Detached detached, ClaimPhase.Releasing, _) when state.Has(detached.Host, detached.Device):
+                Record(new ClaimReleased { At = Now }, "claim.released", $"{state.Host}/{Shown(state.Addresses)} is free");
+                break;
+            case (CommandFailed failed, ClaimPhase.Releasing, _) when state.Has(failed.Host, failed.Device):
                 Record(new ClaimReleased { At = Now }, "claim.released", failed.Reason);
                 break;
             case (_, ClaimPhase.Migrating, { } m):
@@ -262,7 +333,7 @@ public sealed partial class ClaimActor
                 Record(
                     new TargetReserved { Endpoint = prepared.Endpoint, Token = ByteString.CopyFrom(prepared.Token), At = Now },
                     "migration.reserved",
-                    $"{m.ToHost}/{m.ToDevice} is open to receive");
+                    $"{m.ToHost}/{Shown(m.ToDevices)} is open to receive");
                 break;
             case (PreCopyProgress told, MigrationStep.PreCopy) when told.Migration == m.Number:
                 OnProgress(told, m);
@@ -278,16 +349,23 @@ public sealed partial class ClaimActor
             case (TargetRunning running, MigrationStep.Run) when running.Migration == m.Number:
                 OnTargetRunning(running, m);
                 break;
-            case (Detached detached, MigrationStep.Release) when detached.Host == m.FromHost:
-                EndRelease(m, $"{m.FromHost}/{m.FromDevice} is free");
+            case (Detached detached, MigrationStep.Release) when (detached.Host, detached.Device) == (m.FromHost, m.FromDevice):
+                EndRelease(m, $"{m.FromHost}/{Shown(m.FromDevices)} is free");
                 break;
             case (SourceRunning running, MigrationStep.Rollback) when running.Migration == m.Number:
-                var undone = new MigrationRolledBack { DowntimeMs = Downtime(m), Bytes = progress?.Bytes ?? 0, Rounds = progress?.Rounds ?? 0, At = Now };
+                var undone = new MigrationRolledBack
+                {
+                    DowntimeMs = Downtime(m),
+                    Bytes = progress?.Bytes ?? 0,
+                    Rounds = progress?.Rounds ?? 0,
+                    DirtyBytesPerSecond = dirtyRate ?? 0,
+                    At = Now,
+                };
                 undone.Phases.AddRange(PhasesOfRollback(m));
                 Record(
                     undone,
                     "migration.rolled-back",
-                    $"runs on {m.FromHost}/{m.FromDevice} as before: {m.Reason}");
+                    $"runs on {m.FromHost}/{Shown(m.FromDevices)} as before: {m.Reason}");
                 break;
             case (CommandFailed failed, _):
                 OnMigrationFailure(failed, m);
@@ -308,13 +386,13 @@ public sealed partial class ClaimActor
                 });
                 break;
             case MigrationStep.Run when failed.Host == m.ToHost && failed.Command == nameof(RunTarget):
-                Fail($"After the commit {m.ToHost} could not run the claim: {failed.Reason}");
+                Lose($"After the commit {m.ToHost} could not run the claim: {failed.Reason}", failed.Gone);
                 break;
-            case MigrationStep.Release when failed.Host == m.FromHost:
+            case MigrationStep.Release when (failed.Host, failed.Device) == (m.FromHost, m.FromDevice):
                 EndRelease(m, failed.Reason);
                 break;
             case MigrationStep.Rollback when failed.Host == m.FromHost && failed.Command == nameof(ResumeSource):
-                Fail($"Migration {ClaimId}.{m.Number} could not be rolled back: {failed.Reason}");
+                Lose($"Migration {ClaimId}.{m.Number} could not be rolled back: {failed.Reason}", failed.Gone);
                 break;
         }
     }
@@ -322,39 +400,90 @@ public sealed partial class ClaimActor
     private void OnProgress(PreCopyProgress told, ClaimMigration m)
     {
         progress = told;
+        trace.Round(told);
         progressAt = time.GetTimestamp();
+        dirtyRate = told.DirtyBytesPerSecond ?? dirtyRate;
         Publish();
-        if (!told.RoundEnded || told.Rounds < 2 || told.BytesPerSecond <= 0)
+        // A device whose start-up state is not at the target yet is not stopped, whatever the figures say (MG-26).
+        if (!told.RoundEnded || told.Rounds < 2 || told.BytesPerSecond <= 0 || told.Starting is { Length: > 0 })
             return;
         var predicted = PredictedDowntime(told);
-        if (predicted > m.DowntimeLimitMs * PlannedShare)
+        if (predicted <= m.DowntimeLimitMs * PlannedShare)
+        {
+            Switch(told, m, predicted, stopLimitMs: 0);
             return;
-        Record(
-            new SwitchoverStarted
-            {
-                Rounds = told.Rounds,
-                Bytes = told.Bytes,
-                RemainingBytes = told.RemainingBytes,
-                BytesPerSecond = told.BytesPerSecond,
-                At = Now,
-            },
-            "migration.switchover",
-            string.Create(CultureInfo.InvariantCulture, $"after {told.Rounds} rounds and {told.Bytes} bytes; {told.RemainingBytes} bytes are left, {predicted:0} ms of downtime predicted, {m.DowntimeLimitMs} allowed"));
+        }
+
+        convergence = convergence.After(told.Rounds, predicted, time.GetElapsedTime(stepSince));
+        if (convergence.IsMissing)
+            OnNoConvergence(told, m, predicted);
+        else
+            convergenceMissed &= convergence.Fruitless > 0;
     }
 
-    /// <summary>L2: the commit needs both ends to have counted the same bytes to the same checksum.</summary>
+    private void Switch(PreCopyProgress told, ClaimMigration m, double predicted, int stopLimitMs) => Record(
+        new SwitchoverStarted
+        {
+            Rounds = told.Rounds,
+            Bytes = told.Bytes,
+            RemainingBytes = told.RemainingBytes,
+            BytesPerSecond = told.BytesPerSecond,
+            DirtyBytesPerSecond = dirtyRate ?? 0,
+            StopLimitMs = stopLimitMs,
+            At = Now,
+        },
+        "migration.switchover",
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"after {told.Rounds} rounds and {told.Bytes} bytes; {told.RemainingBytes} bytes are left, {predicted:0} ms of downtime predicted, ")
+            + (stopLimitMs == 0 ? $"{m.DowntimeLimitMs} allowed" : $"{stopLimitMs} allowed since the pre-copy does not converge, in place of {m.DowntimeLimitMs}"));
+
+    private void OnNoConvergence(PreCopyProgress told, ClaimMigration m, double predicted)
+    {
+        var what = string.Create(
+            CultureInfo.InvariantCulture,
+            $"after {told.Rounds} rounds a stop would take some {predicted:0} ms, and has not become shorter than {convergence.ShortestMs:0} ms in "
+            + $"{convergence.Fruitless} rounds; {m.DowntimeLimitMs} ms are allowed, which needs a prediction of {m.DowntimeLimitMs * PlannedShare:0.#} ms; ")
+            + string.Create(
+                CultureInfo.InvariantCulture,
+                $"{(dirtyRate is { } dirty ? $"{dirty} bytes change" : "an unknown number of bytes changes")} each second, and {told.BytesPerSecond} are sent");
+        if (!convergenceMissed)
+        {
+            convergenceMissed = true;
+            Announce("migration.not-converging", $"{ClaimId}.{m.Number}: {what}; " + m.OnNoConvergence switch
+            {
+                NoConvergence.Stop => "the workload is stopped all the same, as asked",
+                NoConvergence.Cancel => "it is called off, as asked",
+                _ => $"it goes on until its timeout of {m.TimeoutMs / 1000} s; allow a longer stop, or more bandwidth",
+            });
+        }
+
+        switch (m.OnNoConvergence)
+        {
+            case NoConvergence.Stop:
+                Switch(told, m, predicted, Math.Max(m.DowntimeLimitMs, (int)Math.Min(int.MaxValue, predicted / PlannedShare)));
+                break;
+            case NoConvergence.Cancel:
+                RollBack($"it does not converge: {what}", cancelled: true);
+                break;
+        }
+    }
+
+    /// <summary>L2: the commit needs both ends to have counted the same bytes to the same checksum, of each stream.</summary>
     private void CommitWhenBothAgree(ClaimMigration m)
     {
         if (stopped is null || loaded is null || commitSince != 0)
             return;
-        if (stopped.Bytes != loaded.Bytes || stopped.Checksum != loaded.Checksum)
+        var (sent, received) = (TransferSum.Of(stopped.Streams), TransferSum.Of(loaded.Streams));
+        if (!stopped.Streams.SequenceEqual(loaded.Streams))
         {
-            RollBack($"what {m.ToHost} received ({loaded.Bytes} bytes, {loaded.Checksum}) is not what {m.FromHost} sent ({stopped.Bytes} bytes, {stopped.Checksum})");
+            RollBack($"what {m.ToHost} received ({received}) is not what {m.FromHost} sent ({sent})");
             return;
         }
 
         commitSince = time.GetTimestamp();
-        var committed = new MigrationCommitted { Bytes = loaded.Bytes, Checksum = loaded.Checksum, At = Now };
+        trace.Enter("commit");
+        var committed = new MigrationCommitted { Bytes = received.Bytes, Checksum = received.Checksum, At = Now };
         // By the journal's clock: whoever began the migration may have died meanwhile.
         committed.Phases.Add(PhaseOf("reserve", m.ReservedAt - m.StartedAt, downtime: false));
         committed.Phases.Add(PhaseOf("pre-copy", m.StoppedAt - m.ReservedAt, downtime: false));
@@ -365,7 +494,9 @@ public sealed partial class ClaimActor
         Record(
             committed,
             "migration.committed",
-            string.Create(CultureInfo.InvariantCulture, $"{m.ToHost}/{m.ToDevice} has all {loaded.Bytes} bytes, checksum {loaded.Checksum}"));
+            string.Create(CultureInfo.InvariantCulture, $"{m.ToHost}/{Shown(m.ToDevices)} has all {received.Bytes} bytes, checksum {received.Checksum}"),
+            // What answers the target's telling that it has everything is its lease too.
+            () => leasedAt = time.GetTimestamp());
     }
 
     private void OnTargetRunning(TargetRunning running, ClaimMigration m)
@@ -384,7 +515,8 @@ public sealed partial class ClaimActor
         Record(
             started,
             "migration.target-running",
-            string.Create(CultureInfo.InvariantCulture, $"runs on {m.ToHost}/{m.ToDevice} after {started.DowntimeMs:0.0} ms of downtime"));
+            string.Create(CultureInfo.InvariantCulture, $"runs on {m.ToHost}/{Shown(m.ToDevices)} after {started.DowntimeMs:0.0} ms of downtime"),
+            () => AnnounceEvacuated(started.At));
     }
 
     /// <summary>Milliseconds since the source was told to stop. A claim that was taken up anew since has only the journal's clock for it.</summary>
@@ -403,9 +535,8 @@ public sealed partial class ClaimActor
 
     private void Fail(string reason)
     {
-        if (planning is not null)
-            RefusePlan(reason);
-        Record(new ClaimFailed { Reason = reason, At = Now }, "claim.failed", reason);
+        EndPlanningBecause(reason);
+        Record(new ClaimFailed { Reason = reason, At = Now }, state.Trouble is { IsOpen: true } ? "claim.stopped" : "claim.failed", reason);
     }
 
     /// <summary>What there was of a migration that was given up, each from its event to the next. It stood from the stop to its end.</summary>
@@ -423,26 +554,43 @@ public sealed partial class ClaimActor
 
     // ---- What hosts hold of this claim -----------------------------------------------------------------------------------------------
 
+    /// <summary>
+    /// A host was told by another incarnation of this claim what this one does not know: it knows too little to judge what the host holds. It
+    /// ends, and whoever has the shard by now takes the claim up from the journal. Only one that has just read there that there is no such claim
+    /// believes it.
+    /// </summary>
+    private void StandBack(IHostReport report)
+    {
+        log.Warning(
+            "Claim {0}: {1} has heard of generation {2} and this incarnation only of {3}; it is taken up again from the journal",
+            ClaimId, report.Host, report.Generation, state.Generation);
+        Context.Stop(Self);
+    }
+
     /// <summary>Hears from its host, and takes from every other what it should not have (such as a target that was cut off during a rollback).</summary>
     private void OnStatus(AttachmentStatus told)
     {
         var belongs = state.Phase is ClaimPhase.Placing or ClaimPhase.Running or ClaimPhase.Migrating or ClaimPhase.Releasing &&
-            (told.Host == state.Host || told.Host == state.Migration?.FromHost || told.Host == state.Migration?.ToHost);
+            (state.Has(told.Host, told.Device) || (state.Migration is { } m
+                && (m.IsSource(told.Host, told.Device) || m.IsTarget(told.Host, told.Device))));
         if (!belongs)
         {
             log.Info("Claim {0}: {1} holds {2} of generation {3}, which is not the claim's any more; released", ClaimId, told.Host, told.Device, told.Generation);
-            Send(told.Host, new Detach(ClaimId, Math.Max(told.Generation, state.Generation)));
+            Send(told.Host, new Detach(ClaimId, Math.Max(told.Generation, state.Generation), told.Device));
             PassivateIfOver();
             return;
         }
 
-        if (told.Host != state.Host)
+        if (!state.Has(told.Host, told.Device))
             return;
         heardAt = time.GetTimestamp();
         status = told;
-        if (planning is { Command: StartMigration } && planning.Asked.Length == 0)
-            PlanNext();
+        if (planning is { Command: StartMigration, Asked: Source })
+            OnSourceKnown();
         if (state.Phase == ClaimPhase.Running)
             Publish();
+        // Where its host did not say more: a command to the device failed half way, such as a verification that could not let it run again.
+        if (told.Phase == AttachmentPhase.Failed)
+            OnSick(new DeviceSick(ClaimId, told.Host, told.Generation, told.Device, "what it was told last has failed, and its consumer stands", Readable: false));
     }
 }

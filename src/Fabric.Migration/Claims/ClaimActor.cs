@@ -4,8 +4,10 @@ using Akka.Cluster.Sharding;
 using Akka.Event;
 using Akka.Persistence;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Fleet.Moves;
 using Fabric.Migration.Hosts;
 using Fabric.Migration.Journal;
+using Fabric.Migration.Tracing;
 
 namespace Fabric.Migration.Claims;
 
@@ -26,11 +28,18 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
     /// <summary>A running claim whose host says nothing for this long asks it.</summary>
     private static readonly TimeSpan StatusDeadline = TimeSpan.FromSeconds(3);
 
+    /// <summary>See <see cref="IsFresh"/>.</summary>
+    private static readonly TimeSpan FreshFor = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>What a claim shows is told again this often: a control node that has just started hears of every claim.</summary>
+    internal static readonly TimeSpan PublishInterval = TimeSpan.FromSeconds(3);
+
     private static readonly TimeSpan VerifyDeadline = TimeSpan.FromMinutes(2);
 
-    private readonly FabricMembers members = new(Context.System);
+    private readonly IFabricMembers members;
     private readonly ILoggingAdapter log = Context.GetLogger();
     private readonly TimeProvider time;
+    private readonly ClaimTrace trace;
     private ClaimState state = ClaimState.Empty;
 
     // Not in the journal: what is being looked at for a requester, and what was heard lately.
@@ -40,26 +49,19 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
     private AttachmentStatus? status;
     private long heardAt;
     private string? published;
+    private long publishedAt;
 
-    public ClaimActor(string claimId, TimeProvider time)
+    // Since it was taken up.
+    private long messages;
+    private long recoveredAt;
+
+    public ClaimActor(string claimId, IFabricMembers members, TimeProvider time)
     {
         PersistenceId = $"claim-{claimId}";
         ClaimId = claimId;
-        this.time = time;
+        trace = new ClaimTrace(claimId);
+        (this.members, this.time) = (members, time);
         heardAt = time.GetTimestamp();
-    }
-
-    /// <summary>Hosts that are still to be asked, one after another, and why the ones before said no.</summary>
-    private sealed record Planning(IClaimMessage Command, IActorRef Requester, Queue<string> Hosts, List<string> Reasons)
-    {
-        public string Asked { get; set; } = "";
-    }
-
-    private sealed record PlanOverdue(string Host);
-
-    private sealed record PlanAgain
-    {
-        public static PlanAgain Instance { get; } = new();
     }
 
     private sealed record Tick
@@ -78,7 +80,14 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
 
     private string ClaimId { get; }
 
-    public static Props Props(string claimId, TimeProvider time) => Akka.Actor.Props.Create(() => new ClaimActor(claimId, time));
+    public static Props Props(string claimId, IFabricMembers members, TimeProvider time) =>
+        Akka.Actor.Props.Create(() => new ClaimActor(claimId, members, time));
+
+    protected override void PostStop()
+    {
+        trace.Leave("left");
+        base.PostStop();
+    }
 
     protected override void OnRecover(object message)
     {
@@ -91,10 +100,12 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
                 state = ClaimState.FromSnapshot(snapshot);
                 break;
             case RecoveryCompleted:
+                recoveredAt = leasedAt = time.GetTimestamp();
                 if (state.Phase is ClaimPhase.None or ClaimPhase.Released)
                     break;
                 log.Info("Claim {0}: taken up in phase {1} {2}", ClaimId, state.Phase, state.Migration?.Step);
                 stepRecovered = true;
+                Fence();
                 EnterStep();
                 break;
         }
@@ -102,6 +113,7 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
 
     protected override void OnCommand(object message)
     {
+        messages++;
         switch (message)
         {
             case DescribeClaim:
@@ -126,6 +138,11 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             case VerifyClaim:
                 Verify();
                 break;
+            case HostsRanked ranked when planning is { Asked: Fleet }:
+                OnRanked(ranked);
+                break;
+            case HostsRanked:
+                break;
             case TargetPlanned planned when planning is not null && planned.Host == planning.Asked:
                 OnPlanned(planned);
                 break;
@@ -145,9 +162,18 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
                 break;
             case Tick:
                 CheckDeadlines();
+                CheckLease();
                 Drive();
-                if (Waiting() != published)
+                if (state.Phase is ClaimPhase.Running or ClaimPhase.Restarting)
+                    Attend();
+                if (Says() != published || time.GetElapsedTime(publishedAt) >= PublishInterval)
                     Publish();
+                break;
+            case TryAgain:
+                Attend();
+                break;
+            case FleetChanged:
+                OnFleetChanged();
                 break;
             case VerifyOverdue:
                 foreach (var requester in verifying)
@@ -165,20 +191,40 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
     // ---- The journal -----------------------------------------------------------------------------------------------------------------
 
     /// <summary>Writes down what happened, and only then lets it be so.</summary>
-    private void Record(IJournaled happened, string kind, string sentence, Action? then = null)
+    /// <param name="entersStep">Else what happened leaves the step under way as it is.</param>
+    private void Record(IJournaled happened, string kind, string sentence, Action? then = null, bool entersStep = true)
     {
-        Persist(happened, persisted =>
+        Keep(happened, () =>
         {
-            state = state.Apply(persisted);
-            stepRecovered = false;
-            log.Info("Claim {0}: {1}: {2}", ClaimId, kind, sentence);
-            members.TellControls(new FabricEvent(time.GetUtcNow(), kind, ClaimId, members.Self, sentence));
+            stepRecovered &= !entersStep;
+            Announce(kind, sentence);
             writingFor = ActorRefs.Nobody;
             then?.Invoke();
-            EnterStep();
-            if (LastSequenceNr % SnapshotEvery == 0)
-                SaveSnapshot(state.ToSnapshot());
+            if (entersStep)
+                EnterStep();
+            else
+                Publish();
         });
+    }
+
+    private void Keep(IJournaled happened, Action then) => Persist(happened, persisted =>
+    {
+        state = state.Apply(persisted);
+        then();
+        if (LastSequenceNr % SnapshotEvery == 0)
+            SaveSnapshot(state.ToSnapshot());
+    });
+
+    /// <summary>
+    /// Whoever had the claim before cannot write any more from here on: one that was stopped and wakes up late would else begin something that nobody
+    /// goes on with. What this incarnation does need not wait for it: nothing is decided before it is written.
+    /// </summary>
+    private void Fence() => PersistAsync(new ClaimTakenUp { Node = members.Self, At = Now }, persisted => state = state.Apply(persisted));
+
+    private void Announce(string kind, string sentence)
+    {
+        log.Info("Claim {0}: {1}: {2}", ClaimId, kind, sentence);
+        members.TellControls(new FabricEvent(time.GetUtcNow(), kind, ClaimId, members.Self, sentence));
     }
 
     /// <summary>The actor stops after this; the claim is taken up anew from what is in the journal.</summary>
@@ -196,6 +242,8 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
         // The actor lives on without what it wanted to write: nobody waits for it, and a commit was not made.
         writingFor = ActorRefs.Nobody;
         commitSince = 0;
+        if (state.Phase != ClaimPhase.Migrating)
+            trace.Leave("abandoned");
     }
 
     private void TellJournalUnavailable(Exception cause) => writingFor.Tell(new ClaimRefused(
@@ -214,7 +262,7 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             else
                 Refuse(
                     RefusalCode.Conflict,
-                    $"Claim {ClaimId} exists already, {Word(state.Phase)} on {state.Host}/{state.Device} with model {state.Model}; choose another id.");
+                    $"Claim {ClaimId} exists already, {Word(state.Phase)} on {state.Host}/{Shown(state.Addresses)} with model {Models()}; choose another id.");
             return;
         }
 
@@ -234,15 +282,16 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             return;
         }
 
-        var hosts = create.Host is null
-            ? members.Hosts.Where(members.IsReachable).Select(FabricMembers.NameOf).Order(StringComparer.Ordinal)
-            : Enumerable.Repeat(create.Host, 1);
-        Plan(new Planning(create, Sender, new Queue<string>(hosts), []));
+        Plan(new Planning(create, Sender) { Only = create.Host });
     }
 
     private bool IsTheSame(CreateClaim create) =>
-        (create.Model, create.Host ?? state.Host, create.Device ?? state.Device, create.MemoryBytes, create.StepsPerSecond)
-        == (state.Model, state.Host, state.Device, state.MemoryBytes, state.StepsPerSecond);
+        (create.Devices.Length, create.Host ?? state.Host, create.MemoryBytes, create.StepsPerSecond, create.OnDeviceFailure, create.ApartFrom)
+        == (state.Devices.Length, state.Host, state.MemoryBytes, state.StepsPerSecond, state.OnDeviceFailure, state.ApartFrom)
+        && create.OnHostLoss == state.OnHostLoss
+        && create.Select.SequenceEqual(state.Select)
+        && create.Devices.Zip(state.Devices).All(static pair => pair.First.Model == pair.Second.Model
+            && (pair.First.Device ?? pair.Second.Device) == pair.Second.Device);
 
     private void Release(ReleaseClaim release)
     {
@@ -258,6 +307,9 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             case ClaimPhase.Releasing or ClaimPhase.Released:
                 Sender.Tell(new ClaimAccepted(View()));
                 break;
+            case var _ when release.PlanOnly:
+                Sender.Tell(new ClaimPlanned($"claim {ClaimId} would end, and {state.Host}/{Shown(state.Addresses)} be free"));
+                break;
             default:
                 var requester = writingFor = Sender;
                 Record(
@@ -267,162 +319,6 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
                     () => requester.Tell(new ClaimAccepted(View())));
                 break;
         }
-    }
-
-    // ---- Planning: looked at both ends before anything is written or touched ---------------------------------------------------------
-
-    private void Plan(Planning plan)
-    {
-        planning = plan;
-        if (plan.Command is not StartMigration)
-        {
-            PlanNext();
-        }
-        else if (Away(state.Host) is { } reason)
-        {
-            RefusePlan($"{reason}.");
-        }
-        else
-        {
-            // The source is looked at first: it must be there now, and what the target must fit is known from it alone.
-            AskPlanned();
-        }
-    }
-
-    private void PlanNext()
-    {
-        StopAsking();
-        if (!planning!.Hosts.TryDequeue(out var name))
-        {
-            RefusePlan(planning.Reasons.Count > 0 ? string.Join(" ", planning.Reasons) : "No host of the fabric is up; start one, and look at its daemon's log if it is.");
-            return;
-        }
-
-        planning.Asked = name;
-        if (members.Host(name) is not { } host)
-        {
-            planning.Reasons.Add($"There is no host {name} in the fabric; list the hosts.");
-            PlanNext();
-            return;
-        }
-
-        if (!members.IsReachable(host))
-        {
-            planning.Reasons.Add($"Host {name} does not answer; wait until it does, or choose another.");
-            PlanNext();
-            return;
-        }
-
-        AskPlanned();
-    }
-
-    /// <summary>Asks the host that is next, and again: one that has just joined is a member a moment before it hears.</summary>
-    private void AskPlanned()
-    {
-        Timers.StartSingleTimer(nameof(PlanOverdue), new PlanOverdue(planning!.Asked), PlanDeadline);
-        Timers.StartPeriodicTimer(nameof(PlanAgain), PlanAgain.Instance, ResendInterval);
-        SendPlan();
-    }
-
-    private void SendPlan()
-    {
-        if (planning!.Asked.Length == 0)
-            Send(state.Host, new ReportAttachment(ClaimId, state.Generation));
-        else if (members.Host(planning.Asked) is { } host)
-            members.GatewayOf(host).Tell(planning.Command switch
-            {
-                CreateClaim create => new PlanTarget(ClaimId, 0, create.Model, create.Device, StateBytes: 0, Driver: null, Ids: null),
-                _ => new PlanTarget(ClaimId, state.Generation, state.Model, Device: null, status!.StateBytes, status.Driver, status.Ids),
-            });
-    }
-
-    private void OnPlanned(TargetPlanned planned)
-    {
-        if (planned.Device is null)
-        {
-            planning!.Reasons.AddRange(planned.Reasons);
-            PlanNext();
-            return;
-        }
-
-        var (command, requester) = (planning!.Command, planning.Requester);
-        EndPlanning();
-        writingFor = requester;
-        switch (command)
-        {
-            case CreateClaim create:
-                Record(
-                    new ClaimCreated
-                    {
-                        ClaimId = ClaimId,
-                        Model = create.Model,
-                        Host = planned.Host,
-                        Device = planned.Device,
-                        Generation = 1,
-                        MemoryBytes = create.MemoryBytes,
-                        StepsPerSecond = create.StepsPerSecond,
-                        RequestedBy = create.RequestedBy,
-                        At = Now,
-                    },
-                    "claim.created",
-                    $"{create.Model} on {planned.Host}/{planned.Device}, asked for by {create.RequestedBy}",
-                    () => requester.Tell(new ClaimAccepted(View())));
-                break;
-            case StartMigration start when state.Phase == ClaimPhase.Running:
-                Record(
-                    new MigrationStarted
-                    {
-                        Number = state.NextMigration,
-                        FromHost = state.Host,
-                        FromDevice = state.Device,
-                        ToHost = planned.Host,
-                        ToDevice = planned.Device,
-                        Generation = state.Generation + 1,
-                        DowntimeLimitMs = start.DowntimeLimitMs,
-                        TimeoutMs = start.TimeoutMs,
-                        BandwidthLimit = start.BandwidthLimit,
-                        RequestedBy = start.RequestedBy,
-                        At = Now,
-                    },
-                    "migration.started",
-                    $"{state.Host}/{state.Device} to {planned.Host}/{planned.Device}, asked for by {start.RequestedBy}",
-                    () => requester.Tell(new ClaimAccepted(View())));
-                break;
-            default:
-                requester.Tell(new ClaimRefused(RefusalCode.Conflict, $"Claim {ClaimId} changed while it was planned, it is {Word(state.Phase)} now; look at it and ask again."));
-                break;
-        }
-    }
-
-    private void OnPlanOverdue(string host)
-    {
-        if (host.Length == 0)
-        {
-            RefusePlan($"Host {state.Host}, where claim {ClaimId} runs, was not heard of within {PlanDeadline.TotalSeconds} s; look at its daemon.");
-            return;
-        }
-
-        planning!.Reasons.Add($"{host} did not say within {PlanDeadline.TotalSeconds} s whether it could; look at its daemon.");
-        PlanNext();
-    }
-
-    private void RefusePlan(string why)
-    {
-        planning!.Requester.Tell(new ClaimRefused(RefusalCode.Plan, why));
-        EndPlanning();
-        PassivateIfOver();
-    }
-
-    private void EndPlanning()
-    {
-        StopAsking();
-        planning = null;
-    }
-
-    private void StopAsking()
-    {
-        Timers.Cancel(nameof(PlanOverdue));
-        Timers.Cancel(nameof(PlanAgain));
     }
 
     // ---- Verifying -------------------------------------------------------------------------------------------------------------------
@@ -441,15 +337,16 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
         if (verifying.Count == 0)
             Timers.StartSingleTimer(nameof(VerifyOverdue), VerifyOverdue.Instance, VerifyDeadline);
         verifying.Add(Sender);
-        Send(state.Host, new VerifyAttachment(ClaimId, state.Generation));
+        Send(state.Host, new VerifyAttachment(ClaimId, state.Generation, state.Device));
     }
 
-    private void OnVerified(AttachmentVerified verified)
+    private void OnVerified(AttachmentVerified verified) => EndVerifying(verified.Failure is null
+        ? new ClaimVerified(verified.Result)
+        : new ClaimRefused(RefusalCode.Conflict, $"Claim {ClaimId} could not be verified: {verified.Failure}"));
+
+    private void EndVerifying(object reply)
     {
         Timers.Cancel(nameof(VerifyOverdue));
-        object reply = verified.Failure is null
-            ? new ClaimVerified(verified.Result)
-            : new ClaimRefused(RefusalCode.Conflict, $"Claim {ClaimId} could not be verified: {verified.Failure}");
         foreach (var requester in verifying)
             requester.Tell(reply);
         verifying.Clear();
@@ -457,15 +354,14 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
 
     // ---- Small things ----------------------------------------------------------------------------------------------------------------
 
+    /// <summary>It was taken up for the message that it handles: what the journal said a moment ago is all that there is.</summary>
+    private bool IsFresh => messages == 1 && time.GetElapsedTime(recoveredAt) < FreshFor;
+
     private long Now => time.GetUtcNow().ToUnixTimeMilliseconds();
 
-    private void Send(string hostName, IHostCommand command)
-    {
-        if (members.Host(hostName) is { } host)
-            members.GatewayOf(host).Tell(command);
-    }
+    private void Send(string host, IHostCommand command) => members.TellHost(host, command);
 
-    private void Refuse(RefusalCode code, string sentence) => Sender.Tell(new ClaimRefused(code, sentence));
+    private void Refuse(RefusalCode code, string sentence, string? request = null) => Sender.Tell(new ClaimRefused(code, sentence) { Request = request });
 
     private void RefuseUnknown() => Refuse(RefusalCode.NotFound, $"There is no claim {ClaimId}; list the claims.");
 
@@ -478,14 +374,15 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
 
     private void Publish()
     {
-        published = Waiting();
+        published = Says();
+        publishedAt = time.GetTimestamp();
         members.TellControls(new ClaimChanged(View()));
     }
 
     /// <summary>What the claim waits for, if the host it cannot do without is not there: only that host, or its release, can go on (L1).</summary>
     private string? Waiting()
     {
-        if (state.Phase is not (ClaimPhase.Placing or ClaimPhase.Running or ClaimPhase.Migrating))
+        if (state.Phase is not (ClaimPhase.Placing or ClaimPhase.Running or ClaimPhase.Migrating or ClaimPhase.Restarting) || state.RunnerIsClosed)
             return null;
         var needed = state.Migration is { Step: MigrationStep.Rollback } m ? m.FromHost : state.Host;
         if (Away(needed) is { } reason)
@@ -494,22 +391,31 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
         return overdue ? $"{needed} has not told yet what became of the claim's device" : null;
     }
 
-    private string? Away(string needed) => members.Host(needed) is { } host && members.IsReachable(host)
+    private string? Away(string needed) => members.PresenceOf(needed) == HostPresence.Up
         ? null
-        : $"{needed} was lost or does not answer: the claim waits for it and is not started anywhere else; bring that host back";
+        : IsLeased
+            ? $"{needed} was lost or does not answer: the claim starts afresh elsewhere when the lease of its host has ended"
+            : $"{needed} was lost or does not answer: the claim waits for it and is not started anywhere else; bring that host back";
 
     private ClaimView View() => new(
         ClaimId,
-        state.Model,
+        [.. state.Devices],
         state.Phase,
         state.Host,
-        state.Device,
         state.Generation,
         members.Self,
-        state.Message ?? Waiting(),
+        Says(),
         DateTimeOffset.FromUnixTimeMilliseconds(state.CreatedAt),
         status?.Workload,
-        [.. state.Migrations.Select(View)]);
+        [.. state.Migrations.Select(View)],
+        state.OnDeviceFailure,
+        TroubleView())
+    {
+        Select = [.. state.Select],
+        ApartFrom = state.ApartFrom,
+        OnHostLoss = state.OnHostLoss,
+        Lease = LeaseView(),
+    };
 
     private MigrationView View(ClaimMigration migration)
     {
@@ -521,9 +427,9 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
         return new MigrationView(
             migration.Number,
             migration.FromHost,
-            migration.FromDevice,
+            [.. migration.FromDevices],
             migration.ToHost,
-            migration.ToDevice,
+            [.. migration.ToDevices],
             migration.Step,
             migration.Step == MigrationStep.Done ? migration.Outcome : null,
             migration.Reason,
@@ -538,8 +444,22 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             migration.Verified,
             migration.Checksum,
             [.. migration.Phases.Select(phase => new PhaseView(phase.Name, phase.Ms, phase.Downtime))],
-            migration.RequestedBy);
+            migration.RequestedBy,
+            migration.Cause,
+            migration.OnNoConvergence,
+            live && dirtyRate is { } measured ? measured : migration.DirtyBytesPerSecond is > 0 and var kept ? kept : null)
+        {
+            Request = migration.Request,
+            PredictedDowntimeMs = migration.RateAtStop > 0 ? PredictedDowntime(migration.LeftAtStop, migration.RateAtStop) : null,
+            TimeoutMs = migration.TimeoutMs,
+            BandwidthLimit = migration.BandwidthLimit,
+        };
     }
+
+    /// <summary>Functions of one host, as a sentence names them.</summary>
+    private static string Shown(IEnumerable<string> addresses) => string.Join(" and ", addresses);
+
+    private string Models() => Shown(state.Devices.Select(static device => device.Model));
 
     private static string Word(ClaimPhase phase) => phase.ToString().ToLower(CultureInfo.InvariantCulture);
 }

@@ -39,8 +39,12 @@ public static class ClaimSharding
         """;
 
     /// <summary>Runs claims on this node.</summary>
-    public static Task<IActorRef> StartAsync(ActorSystem system, TimeProvider time) => Akka.Cluster.Sharding.ClusterSharding.Get(system).StartAsync(
-        TypeName, id => ClaimActor.Props(id, time), ClusterShardingSettings.Create(system), new Extractor());
+    public static Task<IActorRef> StartAsync(ActorSystem system, TimeProvider time)
+    {
+        var members = new FabricMembers(system);
+        return Akka.Cluster.Sharding.ClusterSharding.Get(system).StartAsync(
+            TypeName, id => ClaimActor.Props(id, members, time), ClusterShardingSettings.Create(system), new Extractor());
+    }
 
     /// <summary>Reaches claims that run on control nodes.</summary>
     public static Task<IActorRef> StartProxyAsync(ActorSystem system) =>

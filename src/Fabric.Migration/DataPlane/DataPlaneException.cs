@@ -12,4 +12,7 @@ public sealed class DataPlaneException : Exception
         : base(message, innerException)
     {
     }
+
+    /// <summary>Only a connection was lost, and a new one may take its place; otherwise the stream is over.</summary>
+    internal bool IsLoss { get; init; }
 }

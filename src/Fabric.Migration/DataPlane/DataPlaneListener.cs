@@ -19,10 +19,11 @@ public sealed class DataPlaneListener : IAsyncDisposable
     private static readonly TimeSpan AcceptPause = TimeSpan.FromMilliseconds(100);
 
     private readonly ILogger _logger;
-    private readonly DataPlaneOptions _options;
     private readonly Socket _socket;
+    private readonly DataPlaneOptions _options;
     private readonly Lock _gate = new();
-    private readonly Dictionary<string, InboundStream> _expected = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, InboundMigration> _expected = new(StringComparer.Ordinal);
+    private readonly Dictionary<InboundMigration, ITimer> _lingering = [];
     private readonly SemaphoreSlim _strangers;
     private readonly CancellationTokenSource _closing = new();
     private readonly Task _accepting;
@@ -54,22 +55,28 @@ public sealed class DataPlaneListener : IAsyncDisposable
         _accepting = AcceptLoopAsync();
     }
 
+    /// <summary>As it was given them; a source of this host connects with the same.</summary>
+    public DataPlaneOptions Options => _options;
+
     /// <summary>Where this listens, with the port the system chose.</summary>
     public IPEndPoint EndPoint { get; }
 
-    /// <summary>Expects one connection that presents this id and this token.</summary>
-    /// <exception cref="ArgumentException">The id is empty or longer than 256 bytes of UTF-8.</exception>
+    /// <summary>Expects a migration: a connection for each of its streams, that presents this id, its stream's number and this token.</summary>
+    /// <exception cref="ArgumentException">
+    /// The id is empty or longer than 256 bytes of UTF-8, or there are less than 1 or more than <see cref="InboundMigration.MaxStreams"/> streams.
+    /// </exception>
     /// <exception cref="InvalidOperationException">The id is already expected.</exception>
     /// <exception cref="ObjectDisposedException">The listener is closed.</exception>
-    public InboundStream Expect(string migrationId, DataPlaneToken token)
+    public InboundMigration Expect(string migrationId, DataPlaneToken token, int streams = 1)
     {
         Hello.CheckId(migrationId);
-        var inbound = new InboundStream(this, migrationId, token, _options);
+        var inbound = new InboundMigration(this, migrationId, token, streams, _options);
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_closed, this);
-            if (!_expected.TryAdd(migrationId, inbound))
+            if (_expected.TryGetValue(migrationId, out var former) && !_lingering.ContainsKey(former))
                 throw new InvalidOperationException($"Migration {migrationId} is already expected.");
+            _expected[migrationId] = inbound;
         }
 
         return inbound;
@@ -77,7 +84,7 @@ public sealed class DataPlaneListener : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        InboundStream[] withdrawn;
+        InboundMigration[] withdrawn;
         lock (_gate)
         {
             if (_closed)
@@ -85,6 +92,9 @@ public sealed class DataPlaneListener : IAsyncDisposable
             _closed = true;
             withdrawn = [.. _expected.Values];
             _expected.Clear();
+            foreach (var timer in _lingering.Values)
+                timer.Dispose();
+            _lingering.Clear();
         }
 
         await _closing.CancelAsync();
@@ -100,13 +110,26 @@ public sealed class DataPlaneListener : IAsyncDisposable
         _closing.Dispose();
     }
 
-    internal void Withdraw(InboundStream inbound)
+    internal void Withdraw(InboundMigration inbound)
     {
         lock (_gate)
         {
+            if (_lingering.Remove(inbound, out var timer))
+                timer.Dispose();
+
             // The id may be expected anew by now, and that one stays.
             if (_expected.TryGetValue(inbound.MigrationId, out var current) && ReferenceEquals(current, inbound))
                 _expected.Remove(inbound.MigrationId);
+        }
+    }
+
+    /// <summary>Withdraws it when no source can come for its last word any more.</summary>
+    internal void Linger(InboundMigration inbound)
+    {
+        lock (_gate)
+        {
+            if (!_closed)
+                _lingering[inbound] = _options.Time.CreateTimer(_ => Withdraw(inbound), null, _options.ResumeTimeout, Timeout.InfiniteTimeSpan);
         }
     }
 
@@ -219,10 +242,12 @@ public sealed class DataPlaneListener : IAsyncDisposable
             return refusal;
         await stream.ReadExactlyAsync(hello.AsMemory(Hello.FixedSize, idLength), cancellationToken);
         var id = Encoding.UTF8.GetString(hello.AsSpan(Hello.FixedSize, idLength));
-        if (Claim(id, Hello.Token(hello)) is not { } inbound)
+        if (Claim(id, hello) is not { } inbound)
             return "No stream of this migration with this token is expected here.";
 
-        var reader = new MigrationReader(new Wire(stream, _options), id);
+        if (Hello.Connection(hello) > 0)
+            return await ReplaceAsync(stream, peer, inbound, Hello.Replies(hello), cancellationToken);
+        var reader = new MigrationReader(stream, id, _options);
         try
         {
             await reader.WelcomeAsync(cancellationToken);
@@ -240,20 +265,35 @@ public sealed class DataPlaneListener : IAsyncDisposable
             return null;
         }
 
-        _logger.LogInformation("{Peer} streams migration {MigrationId}", peer, id);
+        _logger.LogInformation("{Peer} has stream {Stream} of migration {MigrationId}", peer, Hello.Stream(hello), id);
         return null;
     }
 
-    /// <summary>Takes the expectation that id and token fit, so that it fits nobody else; a wrong token leaves it as it was.</summary>
-    private InboundStream? Claim(string id, ReadOnlySpan<byte> token)
+    private async Task<string?> ReplaceAsync(
+        Stream stream, EndPoint? peer, InboundStream inbound, uint repliesHeard, CancellationToken cancellationToken)
     {
-        lock (_gate)
+        try
         {
-            if (!_expected.TryGetValue(id, out var inbound) || !inbound.Token.Matches(token))
-                return null;
-            _expected.Remove(id);
-            return inbound;
+            var reader = await inbound.ReaderAsync(cancellationToken);
+            if (await reader.ReplaceAsync(stream, repliesHeard, cancellationToken) is { } refusal)
+                return refusal;
         }
+        catch (DataPlaneException e)
+        {
+            return e.Message;
+        }
+
+        _logger.LogInformation("{Peer} has come back for {Stream}", peer, inbound.Name);
+        return null;
+    }
+
+    /// <summary>Takes the stream that id, number and token fit, so that it fits nobody else; a wrong token leaves it as it was.</summary>
+    private InboundStream? Claim(string id, ReadOnlySpan<byte> hello)
+    {
+        InboundMigration? inbound;
+        lock (_gate)
+            _ = _expected.TryGetValue(id, out inbound);
+        return inbound?.Claim(Hello.Stream(hello), Hello.Connection(hello), Hello.Token(hello));
     }
 
     private async Task RefuseAsync(Stream stream, EndPoint? peer, string refusal)

@@ -11,7 +11,7 @@ public sealed record DataPlaneOptions
     /// <summary>How long a new connection has to say who it is.</summary>
     public TimeSpan HelloTimeout { get; init => field = Positive(value); } = TimeSpan.FromSeconds(5);
 
-    /// <summary>How long <see cref="InboundStream.AcceptAsync"/> waits for its peer.</summary>
+    /// <summary>How long <see cref="InboundMigration.AcceptAsync"/> waits for its peer.</summary>
     public TimeSpan AcceptTimeout { get; init => field = Positive(value); } = TimeSpan.FromSeconds(30);
 
     /// <summary>How many connections may be open without having said who they are; further ones wait in the kernel's backlog.</summary>
@@ -39,8 +39,36 @@ public sealed record DataPlaneOptions
         }
     }
 
-    /// <summary>The limit a writer starts with.</summary>
-    public BandwidthLimit Limit { get; init; }
+    /// <summary>
+    /// How long a stream whose connection broke may be without a new one, on either side; zero ends the stream with its connection. A peer that
+    /// was silent for <see cref="IoTimeout"/> from the beginning of a connection is not given another.
+    /// </summary>
+    public TimeSpan ResumeTimeout
+    {
+        get;
+        init
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(value, TimeSpan.Zero);
+            field = value;
+        }
+    } = TimeSpan.FromSeconds(10);
+
+    /// <summary>
+    /// Bytes of a stream that its source keeps until the target has acknowledged them: the most it has to send again on a new connection, and
+    /// what it holds in memory. Never less than three times the longest frame and what a target may leave unacknowledged.
+    /// </summary>
+    public int WindowBytes
+    {
+        get;
+        init
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(value, 4 * FrameHeader.MaxPayload);
+            field = value;
+        }
+    } = 8 << 20;
+
+    /// <summary>Paces a writer; one for all that are given the same. Without it nothing does.</summary>
+    public TokenBucket? Pace { get; init; }
 
     /// <summary>TLS of the listening side; without it the connection is in the clear, which is for loopback only.</summary>
     public SslServerAuthenticationOptions? ServerTls { get; init; }

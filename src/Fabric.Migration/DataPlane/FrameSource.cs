@@ -11,7 +11,7 @@ internal sealed class FrameSource : IDisposable
 {
     private const int ReadAheadBytes = 64 * 1024;
 
-    private readonly Wire _wire;
+    private Wire _wire;
     private readonly StreamHash? _hash;
     private readonly int _maxPayload;
     private readonly int _capacity;
@@ -50,6 +50,13 @@ internal sealed class FrameSource : IDisposable
         if (check != header.Check)
             throw new DataPlaneException($"A frame of {header.Length} bytes arrived damaged.");
         return new Frame(header.Type, header.Value, payload);
+    }
+
+    /// <summary>Goes on with another connection, which begins with a whole frame; what was handed out last stays valid.</summary>
+    public void Restart(Wire wire)
+    {
+        _wire = wire;
+        _start = _end = 0;
     }
 
     public void Dispose()

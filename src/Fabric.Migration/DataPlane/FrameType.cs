@@ -22,6 +22,7 @@ internal enum FrameType : byte
     RoundAcknowledged = 0x83,
     Finished = 0x84,
     AbortNoted = 0x85,
+    Consumed = 0x86,
 }
 
 internal static class FrameTypeExtensions

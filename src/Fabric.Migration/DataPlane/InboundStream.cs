@@ -1,46 +1,52 @@
 namespace Fabric.Migration.DataPlane;
 
-/// <summary>
-/// An expected connection: good for one peer, until it is disposed. Disposing withdraws it, and closes a connection that came but was
-/// never taken.
-/// </summary>
-public sealed class InboundStream : IAsyncDisposable
+/// <summary>One stream of an expected migration: good for one peer, and for one reader.</summary>
+internal sealed class InboundStream(string name, DataPlaneOptions options)
 {
-    private readonly DataPlaneListener _listener;
-    private readonly DataPlaneOptions _options;
     private readonly TaskCompletionSource<MigrationReader> _arrival = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Lock _gate = new();
+    private bool _withdrawn;
+    private long _connection = -1;
     private int _accepted;
 
-    internal InboundStream(DataPlaneListener listener, string migrationId, DataPlaneToken token, DataPlaneOptions options)
+    public string Name => name;
+
+    /// <summary>
+    /// Takes the place for a source's connection of this number: the first, as long as nobody came, and after that one with a higher number
+    /// than all before. So neither a copy of an older hello nor another source that has the token by accident can take it.
+    /// </summary>
+    public bool TryClaim(uint connection)
     {
-        _listener = listener;
-        _options = options;
-        MigrationId = migrationId;
-        Token = token;
+        lock (_gate)
+        {
+            if (_withdrawn || connection <= _connection || connection > 0 != _connection >= 0)
+                return false;
+            _connection = connection;
+            return true;
+        }
     }
 
-    public string MigrationId { get; }
+    /// <summary>The reader of the source that came first, for one of its later connections.</summary>
+    /// <exception cref="DataPlaneException">It was lost before there was one.</exception>
+    public Task<MigrationReader> ReaderAsync(CancellationToken cancellationToken) => _arrival.Task.WaitAsync(cancellationToken);
 
-    internal DataPlaneToken Token { get; }
+    /// <summary>The stream has ended, and its source may not have heard so.</summary>
+    public bool HasLastWord => _arrival.Task is { IsCompletedSuccessfully: true, Result.HasLastWord: true };
 
-    /// <summary>The reader of the peer that presented id and token; the caller owns it. Cancelling withdraws the expectation.</summary>
-    /// <exception cref="DataPlaneException">
-    /// No peer came within <see cref="DataPlaneOptions.AcceptTimeout"/>, it was lost while it was greeted, or is no longer expected.
-    /// </exception>
-    /// <exception cref="InvalidOperationException">Called before: there is one reader.</exception>
-    public async Task<MigrationReader> AcceptAsync(CancellationToken cancellationToken = default)
+    /// <inheritdoc cref="InboundMigration.AcceptAsync"/>
+    public async Task<MigrationReader> AcceptAsync(CancellationToken cancellationToken)
     {
         if (Interlocked.Exchange(ref _accepted, 1) != 0)
             throw new InvalidOperationException("An expected stream is accepted once.");
         try
         {
-            return await _arrival.Task.WaitAsync(_options.AcceptTimeout, _options.Time, cancellationToken);
+            return await _arrival.Task.WaitAsync(options.AcceptTimeout, options.Time, cancellationToken);
         }
         catch (TimeoutException)
         {
             await WithdrawAsync();
             throw new DataPlaneException(FormattableString.Invariant(
-                $"No source connected for migration {MigrationId} within {_options.AcceptTimeout.TotalSeconds:0.###} seconds."));
+                $"No source connected for {name} within {options.AcceptTimeout.TotalSeconds:0.###} seconds."));
         }
         catch (OperationCanceledException)
         {
@@ -49,6 +55,7 @@ public sealed class InboundStream : IAsyncDisposable
         }
     }
 
+    /// <summary>Admits nobody from here on, and closes a connection that came but was never taken.</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _accepted, 1) == 0)
@@ -58,9 +65,9 @@ public sealed class InboundStream : IAsyncDisposable
     }
 
     /// <summary>Hands over the reader; false when nobody expects it any more, and the caller keeps it.</summary>
-    internal bool Arrive(MigrationReader reader) => _arrival.TrySetResult(reader);
+    public bool Arrive(MigrationReader reader) => _arrival.TrySetResult(reader);
 
-    internal void Fail(string sentence)
+    public void Fail(string sentence)
     {
         if (_arrival.TrySetException(new DataPlaneException(sentence)))
         {
@@ -71,8 +78,9 @@ public sealed class InboundStream : IAsyncDisposable
 
     private void Withdraw()
     {
-        _listener.Withdraw(this);
-        Fail($"Migration {MigrationId} is no longer expected.");
+        lock (_gate)
+            _withdrawn |= !HasLastWord;
+        Fail($"A source for {name} is no longer expected.");
     }
 
     private async ValueTask WithdrawAsync()

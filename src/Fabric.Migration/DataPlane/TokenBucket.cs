@@ -1,10 +1,10 @@
 namespace Fabric.Migration.DataPlane;
 
 /// <summary>
-/// Paces one writer. A frame goes out whole as soon as the frames before it are paid for, so a frame may be larger than the burst;
+/// Paces the writers that share it. A frame goes out whole as soon as the frames before it are paid for, so a frame may be larger than the burst;
 /// unused time is kept for at most <see cref="Burst"/>, which also absorbs timers that fire late.
 /// </summary>
-internal sealed class TokenBucket
+public sealed class TokenBucket
 {
     private static readonly TimeSpan Burst = TimeSpan.FromMilliseconds(50);
 
@@ -22,6 +22,7 @@ internal sealed class TokenBucket
         _settled = time.GetTimestamp();
     }
 
+    /// <summary>How fast payload may leave. Takes effect at once, also for whoever is waiting for its turn.</summary>
     public BandwidthLimit Limit
     {
         get
@@ -48,7 +49,7 @@ internal sealed class TokenBucket
     /// Takes <paramref name="bytes"/> and returns zero, or takes nothing and returns how long to wait before asking again;
     /// <paramref name="changed"/> then completes early if the limit is changed meanwhile.
     /// </summary>
-    public TimeSpan Take(int bytes, out Task changed)
+    internal TimeSpan Take(int bytes, out Task changed)
     {
         lock (_gate)
         {

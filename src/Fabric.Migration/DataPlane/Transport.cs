@@ -29,11 +29,11 @@ internal static class Transport
             if (e is OperationCanceledException && !cancellationToken.IsCancellationRequested)
             {
                 throw new DataPlaneException(FormattableString.Invariant(
-                    $"No connection to {endPoint} within {options.IoTimeout.TotalSeconds:0.###} seconds."));
+                    $"No connection to {endPoint} within {options.IoTimeout.TotalSeconds:0.###} seconds.")) { IsLoss = true };
             }
 
             if (e is SocketException or IOException or AuthenticationException)
-                throw new DataPlaneException($"No connection to {endPoint}: {e.Message.TrimEnd('.')}.", e);
+                throw new DataPlaneException($"No connection to {endPoint}: {e.Message.TrimEnd('.')}.", e) { IsLoss = true };
             throw;
         }
     }

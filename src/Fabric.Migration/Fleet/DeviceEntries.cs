@@ -22,7 +22,26 @@ public static class DeviceEntries
         status.IommuGroup,
         status.PhysicalFunction?.ToString(),
         status.VirtualFunctions,
-        [.. status.ResetMethods]);
+        [.. status.ResetMethods],
+        status.MdevUuid)
+    {
+        OnPurpose = status is { OnPurpose: true, State: DeviceState.Quarantined },
+        DriverOverride = status.Choice?.Override,
+        DriverReason = status.Choice?.Why,
+        PassedOver = [.. (status.Choice?.PassedOver ?? []).Select(static passed => new PassedOverDriver(passed.Driver, passed.Reason))],
+    };
+
+    public static DriverLine Of(DriverEntry driver) => new(
+        driver.Name,
+        driver.Plugin,
+        driver.Version,
+        driver.Presence.ToString().ToLower(CultureInfo.InvariantCulture),
+        driver.Reason,
+        [.. driver.Ids.Select(static id => id.ToString())],
+        driver.Model,
+        driver.Priority,
+        driver.InFrontOf,
+        driver.Devices);
 
     internal static string Word(DeviceState state) => state.ToString().ToLower(CultureInfo.InvariantCulture);
 }

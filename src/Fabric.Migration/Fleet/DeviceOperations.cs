@@ -14,7 +14,7 @@ namespace Fabric.Migration.Fleet;
 /// </summary>
 /// <param name="devices">The host actor.</param>
 /// <param name="time">What deadlines are measured with.</param>
-public sealed class DeviceOperations(string host, IActorRef devices, TimeProvider time)
+public sealed partial class DeviceOperations(string host, IActorRef devices, TimeProvider time)
 {
     /// <summary>What the host's actors answer from what they know.</summary>
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(10);
@@ -29,9 +29,20 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
     private static readonly TimeSpan LongestForce = TimeSpan.FromSeconds(60);
 
     /// <summary>Never fails: what went wrong is an <see cref="OperationRefused"/>.</summary>
-    public async Task<IWireMessage> RunAsync(IDeviceOperation operation)
+    public Task<IWireMessage> RunAsync(IHostOperation operation)
     {
         ArgumentNullException.ThrowIfNull(operation);
+        return operation switch
+        {
+            IDeviceOperation device => RunAsync(device),
+            IMdevOperation mdev => RunAsync(mdev),
+            IDriverOperation drivers => RunAsync(drivers),
+            _ => Task.FromResult<IWireMessage>(Unknown(operation)),
+        };
+    }
+
+    private async Task<IWireMessage> RunAsync(IDeviceOperation operation)
+    {
         if (!PciAddress.TryParse(operation.Device, out var address))
             return Wrong(operation, $"'{operation.Device}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.");
         return await (operation switch
@@ -42,6 +53,7 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
             ChooseResetMethods choose => AskAsync(operation, new SetResetMethods(address, [.. choose.Methods], choose.By), Soon),
             TakeOutOfService take => AskAsync(operation, new QuarantineDevice(address, take.Reason, take.By), Soon),
             PutIntoService put => AskAsync(operation, new UnquarantineDevice(address, put.By), Work),
+            ChooseDriver choose => AskAsync(operation, new OverrideDriver(address, choose.Driver, choose.By), Work),
             MakeVirtualFunctions make => AskAsync(operation, new ConfigureSriov(address, make.Count, make.By), Work),
             TakeAway take => TakeAwayAsync(take, address),
             InjectError error => FaultWords.SeverityOf(error.Severity) is { } severity
@@ -54,9 +66,12 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
             PullOutFunction => AskAsync(operation, new InjectRemoval(address), Soon),
             PutBackFunction => AskAsync(operation, new InjectReturn(address), Soon),
             FlapLink flap => AskAsync(operation, new InjectFlap(address, flap.Times, TimeSpan.FromMilliseconds(flap.EachMs)), Soon),
-            _ => Task.FromResult<IWireMessage>(Wrong(operation, $"{host} knows no {operation.GetType().Name}; its version is another.")),
+            _ => Task.FromResult<IWireMessage>(Unknown(operation)),
         });
     }
+
+    private OperationRefused Unknown(IHostOperation operation) =>
+        Refuse(operation.Subject, Errno.EINVAL, $"{host} knows no {operation.GetType().Name}; its version is another.");
 
     private async Task<IWireMessage> AskAsync(IDeviceOperation operation, HostRequest request, TimeSpan deadline) =>
         await AskAsync<object>(request, deadline) is { } reply
@@ -85,17 +100,18 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
     private async Task<IWireMessage> TakeAwayAsync(TakeAway take, PciAddress address)
     {
         var force = take.ForceAfterMs is { } after ? TimeSpan.FromMilliseconds(after) : (TimeSpan?)null;
-        var patience = force <= LongestForce ? force.Value + Patience : Patience;
-        if (await AskAsync<object>(new RemoveDevice(address, take.By, force), patience) is { } reply)
+        if (await AskAsync<object>(new RemoveDevice(address, take.By, force), PatienceWith(force)) is { } reply)
             return Answer(take, reply);
         if (await AskAsync<DeviceList>(ListDevices.Instance, Soon) is not { } known)
             return Refuse(take.Device, Errno.ETIMEDOUT, $"{host} has not answered in time; look at its daemon.");
         return known.Devices.FirstOrDefault(device => device.Address == address) is { } still
-            ? Awaited(take, still, force)
+            ? Awaited(take.Device, still, force)
             : new OperationDone(take.Device);
     }
 
-    private HolderAwaited Awaited(TakeAway take, DeviceStatus still, TimeSpan? force)
+    private static TimeSpan PatienceWith(TimeSpan? force) => force <= LongestForce ? force.Value + Patience : Patience;
+
+    private HolderAwaited Awaited(string device, DeviceStatus still, TimeSpan? force)
     {
         var name = $"{host}/{still.Address}";
         var waits = still.Holder is { } holder
@@ -104,7 +120,7 @@ public sealed class DeviceOperations(string host, IActorRef devices, TimeProvide
         var end = force is { } after
             ? string.Create(CultureInfo.InvariantCulture, $"it ends when it is released, or by force {after.TotalSeconds:0.###} s after it began")
             : "it ends when it is released";
-        return new HolderAwaited(take.Device, still.Holder, $"{waits}. The removal goes on; {end}.");
+        return new HolderAwaited(device, still.Holder, $"{waits}. The removal goes on; {end}.");
     }
 
     private IWireMessage Answer(IDeviceOperation operation, object reply) => reply switch

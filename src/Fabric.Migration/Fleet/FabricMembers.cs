@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Akka.Cluster;
+using Fabric.Migration.Fleet.Moves;
 
 namespace Fabric.Migration.Fleet;
 
@@ -7,7 +8,7 @@ namespace Fabric.Migration.Fleet;
 /// The nodes of the fabric as the cluster knows them. A node's name and journal travel as roles of its membership, so that who is who is
 /// known as soon as, and no longer than, it is a member.
 /// </summary>
-public sealed class FabricMembers(ActorSystem system)
+public sealed class FabricMembers(ActorSystem system) : IFabricMembers
 {
     public const string ControlRole = "control";
     public const string HostRole = "host";
@@ -46,15 +47,27 @@ public sealed class FabricMembers(ActorSystem system)
     public Member? Namesake => Present.FirstOrDefault(member =>
         NameOf(member) == Self && !member.UniqueAddress.Equals(cluster.SelfMember.UniqueAddress) && IsReachable(member));
 
-    /// <summary>The gateway of a host.</summary>
-    public ActorSelection GatewayOf(Member host) => At(host, HostGateway.Name);
+    public IEnumerable<string> AnsweringHosts => Hosts.Where(IsReachable).Select(NameOf).Distinct();
 
-    /// <summary>Tells every control node's fleet.</summary>
+    public HostPresence PresenceOf(string host) => Host(host) switch
+    {
+        null => HostPresence.Absent,
+        { } member => IsReachable(member) ? HostPresence.Up : HostPresence.Unreachable,
+    };
+
+    public void TellHost(string host, object message)
+    {
+        if (Host(host) is { } member)
+            At(member, HostGateway.Name).Tell(message);
+    }
+
     public void TellControls(object message)
     {
         foreach (var control in Controls)
             At(control, FleetActor.Name).Tell(message);
     }
+
+    public void AskFleet(RankHosts question, IActorRef asker) => system.ActorSelection("/user/" + FleetActor.Name).Tell(question, asker);
 
     public ActorSelection At(Member member, string name)
     {

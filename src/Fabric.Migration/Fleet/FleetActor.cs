@@ -2,8 +2,15 @@ using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Cluster;
 using Fabric.Migration.Claims;
+using Fabric.Migration.Fleet.Moves;
 
 namespace Fabric.Migration.Fleet;
+
+/// <summary>A function is free that was not, or a host is back; published on the event stream of its control node alone.</summary>
+internal sealed record FleetChanged : INoSerializationVerificationNeeded
+{
+    public static FleetChanged Instance { get; } = new();
+}
 
 /// <summary>
 /// One per control node, <c>/user/fleet</c>: what the node knows of hosts, devices and claims from what they tell, and the recent events. It
@@ -22,6 +29,8 @@ public sealed class FleetActor : UntypedActor
     private readonly Queue<NumberedEvent> events = new();
     private readonly HashSet<IActorRef> followers = [];
     private readonly TimeProvider time;
+    private readonly HashSet<string> left = [];
+    private MovesView? moves;
     private long lastEvent;
 
     public FleetActor(TimeProvider time) => this.time = time;
@@ -39,10 +48,20 @@ public sealed class FleetActor : UntypedActor
         switch (message)
         {
             case HostInventory inventory:
+                if (FreesSomething(inventory))
+                    Context.System.EventStream.Publish(FleetChanged.Instance);
                 inventories[inventory.Host] = inventory;
                 break;
             case ClaimChanged changed:
                 claims[changed.Claim.Id] = changed.Claim;
+                break;
+            case MovesView told:
+                OnMoves(told);
+                break;
+            case RankHosts rank when moves is not null:
+                Sender.Tell(Rank(rank));
+                break;
+            case RankHosts:
                 break;
             case DescribeFleet:
                 Sender.Tell(Describe());
@@ -57,6 +76,7 @@ public sealed class FleetActor : UntypedActor
                 followers.Remove(gone.ActorRef);
                 break;
             case ClusterEvent.MemberUp up:
+                left.Remove(FabricMembers.NameOf(up.Member));
                 Announce(up.Member, "node.up", "joined the fabric");
                 break;
             case ClusterEvent.UnreachableMember unreachable:
@@ -64,8 +84,11 @@ public sealed class FleetActor : UntypedActor
                 break;
             case ClusterEvent.ReachableMember reachable:
                 Announce(reachable.Member, "node.reachable", "answers again");
+                Context.System.EventStream.Publish(FleetChanged.Instance);
                 break;
             case ClusterEvent.MemberRemoved removed:
+                if (removed.PreviousStatus == MemberStatus.Exiting)
+                    left.Add(FabricMembers.NameOf(removed.Member));
                 Announce(removed.Member, "node.down", "left the fabric");
                 break;
             default:
@@ -80,6 +103,38 @@ public sealed class FleetActor : UntypedActor
         var name = FabricMembers.NameOf(member);
         lastAddresses[name] = $"{member.Address.Host}:{member.Address.Port}";
         Record(new FabricEvent(time.GetUtcNow(), kind, name, members.Self, $"{name} {what}"));
+    }
+
+    private bool FreesSomething(HostInventory now)
+    {
+        var before = inventories.TryGetValue(now.Host, out var known) ? known.Devices.Where(IsFree).Select(device => device.Address).ToHashSet() : [];
+        return now.Devices.Any(device => IsFree(device) && !before.Contains(device.Address));
+
+        static bool IsFree(DeviceEntry device) => device is { Model: not null, State: "closed" };
+    }
+
+    /// <summary>What held claims back and does so no more is as good as a function that became free.</summary>
+    private void OnMoves(MovesView told)
+    {
+        var opened = moves is { } before
+            && (before.Drains.Any(drain => told.Drains.All(still => still.Host != drain.Host)) || (before.Breaker.Reason is not null && told.Breaker.Reason is null));
+        moves = told;
+        if (opened)
+            Context.System.EventStream.Publish(FleetChanged.Instance);
+    }
+
+    private HostsRanked Rank(RankHosts rank)
+    {
+        if (rank.Automatic && moves!.Breaker.Reason is { } tripped)
+            return new HostsRanked([], [], $"the breaker has stopped automatic moves: {tripped}; look at what misbehaves, then reset it");
+        var fleet = FleetSnapshot.Of(Describe());
+        if (rank.Only is { } only)
+            return Placement.WhyNot(fleet, rank.Needs, only) is { } no ? new HostsRanked([], [no], null) : new HostsRanked([only], [], null);
+        var hosts = Placement.Rank(fleet, rank.Needs, rank.Spread);
+        if (rank.Current is { } current && hosts.Contains(current))
+            hosts = rank.Automatic ? [.. hosts.Remove(current), current] : hosts.Remove(current);
+        var reasons = fleet.Hosts.Where(host => host.Answers && host.Name != rank.Current).Select(host => Placement.WhyNot(fleet, rank.Needs, host)).OfType<string>();
+        return new HostsRanked(hosts, [.. reasons], null);
     }
 
     private void Record(FabricEvent happened)
@@ -102,12 +157,16 @@ public sealed class FleetActor : UntypedActor
 
     private FleetDescribed Describe()
     {
-        var present = members.Hosts.ToImmutableDictionary(FabricMembers.NameOf);
+        // An earlier life of a host may be a member still.
+        var present = members.Hosts.Select(FabricMembers.NameOf).Distinct().ToImmutableDictionary(static name => name, name => members.Host(name)!);
         var hosts = present.Keys.Union(inventories.Keys).Order(StringComparer.Ordinal).Select(name => new FleetHost(
             name,
             !present.TryGetValue(name, out var member) ? "down" : members.IsReachable(member) ? "up" : "unreachable",
             lastAddresses.GetValueOrDefault(name, ""),
-            inventories.GetValueOrDefault(name)));
-        return new FleetDescribed([.. hosts], [.. claims.Values.OrderBy(claim => claim.Id, StringComparer.Ordinal)]);
+            inventories.GetValueOrDefault(name))
+        {
+            Left = left.Contains(name),
+        });
+        return new FleetDescribed([.. hosts], [.. claims.Values.OrderBy(claim => claim.Id, StringComparer.Ordinal)]) { Moves = moves };
     }
 }

@@ -11,7 +11,11 @@ namespace Fabric.Migration.Fleet;
 /// <param name="Attachments">The claims' attachments, in the host's own actor system.</param>
 /// <param name="Time">What events are dated with, and deadlines measured.</param>
 public sealed record HostGatewayOptions(
-    string Host, string Api, string Version, ActorSystem HostSystem, IActorRef Devices, IActorRef Attachments, TimeProvider Time);
+    string Host, string Api, string Version, ActorSystem HostSystem, IActorRef Devices, IActorRef Attachments, TimeProvider Time)
+{
+    /// <summary><c>key=value</c> each.</summary>
+    public string[] Labels { get; init; } = [];
+}
 
 /// <summary>
 /// Stands between the cluster and a host's devices, <c>/user/host-gateway</c>: the cluster side can end and be joined anew while devices go on
@@ -50,7 +54,7 @@ public sealed class HostGateway : UntypedActor, IWithTimers
     protected override void PreStart()
     {
         options.Attachments.Tell(new UplinkConnected(Self));
-        foreach (var told in (Type[])[typeof(DeviceStatusChanged), typeof(DeviceGone), typeof(DeviceNoted)])
+        foreach (var told in (Type[])[typeof(DeviceStatusChanged), typeof(DeviceGone), typeof(DeviceNoted), typeof(DriverNoted)])
             options.HostSystem.EventStream.Subscribe(Self, told);
         Timers.StartPeriodicTimer("full", SendInventory.Instance, TimeSpan.Zero, FullInventoryInterval);
     }
@@ -70,6 +74,9 @@ public sealed class HostGateway : UntypedActor, IWithTimers
             case DeviceNoted noted:
                 Announce(noted);
                 break;
+            case DriverNoted noted:
+                members.TellControls(new FabricEvent(noted.Time, $"driver.{noted.Kind}", $"{options.Host}/{noted.Plugin}", options.Host, noted.Message));
+                break;
             case DeviceStatusChanged or DeviceGone:
                 if (!Timers.IsTimerActive("change"))
                     Timers.StartSingleTimer("change", SendInventory.Instance, ChangeDelay);
@@ -78,9 +85,12 @@ public sealed class HostGateway : UntypedActor, IWithTimers
                 options.Devices.Tell(ListDevices.Instance);
                 break;
             case DeviceList devices:
-                members.TellControls(new HostInventory(options.Host, options.Api, options.Version, [.. devices.Devices.Select(DeviceEntries.Of)]));
+                members.TellControls(new HostInventory(options.Host, options.Api, options.Version, [.. devices.Devices.Select(DeviceEntries.Of)])
+                {
+                    Labels = options.Labels,
+                });
                 break;
-            case IDeviceOperation operation:
+            case IHostOperation operation:
                 Run(operation);
                 break;
             case FaultEnded ended:
@@ -101,7 +111,7 @@ public sealed class HostGateway : UntypedActor, IWithTimers
             members.TellControls(new FabricEvent(noted.Entry.Time, $"device.{noted.Entry.Kind}", $"{options.Host}/{noted.Address}", options.Host, noted.Entry.Message));
     }
 
-    private void Run(IDeviceOperation operation)
+    private void Run(IHostOperation operation)
     {
         var running = operations.RunAsync(operation);
         if (operation is IDeviceFault fault)
@@ -117,7 +127,7 @@ public sealed class HostGateway : UntypedActor, IWithTimers
             running.PipeTo(Sender, failure: Failed);
         }
 
-        OperationRefused Failed(Exception cause) => new(operation.Device, nameof(Errno.EIO), $"{options.Host}/{operation.Device}: {cause.Message}");
+        OperationRefused Failed(Exception cause) => new(operation.Subject, nameof(Errno.EIO), $"{options.Host}/{operation.Subject}: {cause.Message}");
     }
 
     /// <summary>What a fault does is in the device's history; who made it is told here.</summary>

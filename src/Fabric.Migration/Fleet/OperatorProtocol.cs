@@ -3,14 +3,26 @@ using Fabric.Migration.Wire;
 namespace Fabric.Migration.Fleet;
 
 /// <summary>
-/// What an operator or a rule has a host do with one of its devices, told to the host's gateway. Answered with its own reply, or with
-/// <see cref="OperationRefused"/>. What changes a device carries <c>By</c>, who asks, for the device's history.
+/// What an operator or a rule has a host do, told to the host's gateway. Answered with its own reply, or with <see cref="OperationRefused"/>. What
+/// changes something carries <c>By</c>, who asks, for its history.
 /// </summary>
-public interface IDeviceOperation : IWireMessage
+public interface IHostOperation : IWireMessage
+{
+    /// <summary>What it is about, for people.</summary>
+    string Subject { get; }
+}
+
+/// <summary>What is done with one device of the host.</summary>
+public interface IDeviceOperation : IHostOperation
 {
     /// <summary>PCI address on that host.</summary>
     string Device { get; }
+
+    string IHostOperation.Subject => Device;
 }
+
+/// <summary>What an operator has a host do with its drivers, told to the host's gateway.</summary>
+public interface IDriverOperation : IHostOperation;
 
 /// <summary>A fault to be made, or to be ended, in an emulated function.</summary>
 public interface IDeviceFault : IDeviceOperation
@@ -23,6 +35,7 @@ public interface IDeviceFault : IDeviceOperation
 public sealed record OperationDone(string Device) : IWireMessage;
 
 /// <summary>It was not done.</summary>
+/// <param name="Device">A PCI address, or what else it was about.</param>
 /// <param name="Errno">A Linux errno by its name, such as <c>EBUSY</c>.</param>
 public sealed record OperationRefused(string Device, string Errno, string Sentence) : IWireMessage;
 
@@ -66,6 +79,9 @@ public sealed record MakeVirtualFunctions(string Device, int Count, string By) :
 
 public sealed record VirtualFunctionsMade(string Device, string[] VirtualFunctions) : IWireMessage;
 
+/// <summary>Sets a function's driver_override, or (null) clears it, and probes it anew. Answered with <see cref="OperationDone"/>.</summary>
+public sealed record ChooseDriver(string Device, string? Driver, string By) : IDeviceOperation;
+
 /// <summary>Takes a device away in order. Answered with <see cref="OperationDone"/>, or with <see cref="HolderAwaited"/>.</summary>
 /// <param name="ForceAfterMs">When its holder's sessions are closed by force, milliseconds; null is never.</param>
 public sealed record TakeAway(string Device, int? ForceAfterMs, string By) : IDeviceOperation;
@@ -73,6 +89,37 @@ public sealed record TakeAway(string Device, int? ForceAfterMs, string By) : IDe
 /// <summary>The removal has begun, goes on, and waits.</summary>
 /// <param name="Holder">Who is asked for release; null where nobody is known to hold the device.</param>
 public sealed record HolderAwaited(string Device, string? Holder, string Sentence) : IWireMessage;
+
+// ---- Drivers -------------------------------------------------------------------------------------------------------------------------
+
+/// <summary>Answered with <see cref="DriversShown"/>.</summary>
+public sealed record ShowDrivers : IDriverOperation
+{
+    public string Subject => "drivers";
+}
+
+public sealed record DriversShown(DriverLine[] Drivers) : IWireMessage;
+
+/// <summary>A driver, or a plugin of which no driver is loaded.</summary>
+/// <param name="Plugin">The folder that it came from; null for one in the box.</param>
+/// <param name="State"><c>loaded</c>, <c>refused</c>, <c>unloaded</c>, or <c>leaving</c>: unloaded, and in memory still.</param>
+/// <param name="Ids">Each as <c>vendor:device</c>, and what else it says.</param>
+/// <param name="Devices">Functions that have it.</param>
+public sealed record DriverLine(
+    string? Name, string? Plugin, string? Version, string State, string? Reason, string[] Ids, string? Model, int Priority, string? InFrontOf,
+    int Devices) : IWireMessage;
+
+/// <summary>Loads the plugins that are not loaded, or one. Answered with <see cref="DriversShown"/>.</summary>
+public sealed record LoadPlugins(string? Plugin, string By) : IDriverOperation
+{
+    public string Subject => Plugin ?? "drivers";
+}
+
+/// <summary>Unloads the plugin that has a driver of this name. Answered with <see cref="OperationDone"/>.</summary>
+public sealed record UnloadPlugin(string Name, string By) : IDriverOperation
+{
+    public string Subject => Name;
+}
 
 // ---- Faults --------------------------------------------------------------------------------------------------------------------------
 

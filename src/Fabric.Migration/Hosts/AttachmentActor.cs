@@ -1,8 +1,11 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Event;
 using Fabric.Devices;
 using Fabric.Migration.DataPlane;
+using Fabric.Migration.Tracing;
 using Fabric.Pci;
+using Fabric.Vfio;
 using Fabric.Vfio.Migration;
 using static Fabric.Migration.Hosts.MigrationBrokenException;
 
@@ -19,21 +22,21 @@ internal sealed record ReportStatus
 }
 
 /// <summary>
-/// What one host holds of one claim: an open device, its consumer, and one end of a migration. Carries out the claim's commands, each once
-/// however often it comes, and reports to its parent. When it dies the device's session closes with it.
+/// What one host holds of one claim: its open devices, their consumer, and one end of a migration. Carries out the claim's commands, each once
+/// however often it comes, and reports to its parent. When it dies the devices' sessions close with it.
 /// </summary>
-internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
+internal sealed partial class AttachmentActor : UntypedActor, IWithUnboundedStash
 {
     private readonly string claimId;
+    private readonly Lease lease;
+    private readonly ImmutableArray<string> addresses;
     private readonly AttachmentContext host;
     private readonly CancellationTokenSource life = new();
     private long generation;
-    private string deviceAddress = "";
-    private string? driver;
-    private string? ids;
-    private long stateBytes;
     private AttachmentPhase phase = AttachmentPhase.Opening;
-    private DeviceClient? device;
+
+    /// <summary>In the claim's order; empty until they are open, and when they are closed.</summary>
+    private ImmutableArray<HeldDevice> devices = [];
     private IConsumer? consumer;
     private bool busy;
 
@@ -44,9 +47,14 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
     private Task transferEnded = Task.CompletedTask;
     private IHostReport? told;
 
-    public AttachmentActor(string claimId, AttachmentContext host) => (this.claimId, this.host) = (claimId, host);
+    /// <param name="addresses">The functions, in the claim's order.</param>
+    public AttachmentActor(string claimId, ImmutableArray<string> addresses, Lease lease, AttachmentContext host)
+    {
+        (this.claimId, this.addresses, this.lease, this.host) = (claimId, addresses, lease, host);
+        health = [.. addresses.Select(static address => new DeviceHealthSeen(address))];
+    }
 
-    private sealed record Opened(DeviceStatus Status, DeviceClient Device, IConsumer Consumer, IMigrationStream? Stream, IHostCommand Command);
+    private sealed record Opened(ImmutableArray<HeldDevice> Devices, IConsumer Consumer, IHostCommand Command);
 
     private sealed record OpenRefused(string Reason, IHostCommand Command);
 
@@ -62,15 +70,23 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
 
     public IStash Stash { get; set; } = null!;
 
-    public static Props Props(string claimId, AttachmentContext host) => Akka.Actor.Props.Create(() => new AttachmentActor(claimId, host));
+    /// <summary>The first function names the attachment.</summary>
+    private string Device => addresses[0];
+
+    public static Props Props(string claimId, ImmutableArray<string> addresses, Lease lease, AttachmentContext host) =>
+        Akka.Actor.Props.Create(() => new AttachmentActor(claimId, addresses, lease, host));
 
     protected override void OnReceive(object message)
     {
         switch (message)
         {
             case ReportStatus or ReportAttachment:
-                Tell(new AttachmentStatus(
-                    claimId, host.Host, generation, deviceAddress, driver, ids, stateBytes, phase, consumer?.Counters ?? WorkloadCounters.None));
+                Tell(new AttachmentStatus(claimId, host.Host, generation, Describe(), phase, consumer?.Counters ?? WorkloadCounters.None));
+                LookAtDevices();
+                TellSickness();
+                break;
+            case DeviceStatusChanged or DeviceGone or SessionLooked:
+                OnDevice(message);
                 break;
             case IHostCommand when busy:
                 Stash.Stash();
@@ -89,21 +105,21 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
             case Progressed progressed when Transferring(progressed.Migration):
                 TellOf(new PreCopyProgress(
                     claimId, host.Host, generation, migration, progressed.State.Rounds, progressed.State.Bytes, progressed.State.Remaining,
-                    progressed.State.BytesPerSecond, progressed.State.RoundEnded));
+                    progressed.State.BytesPerSecond, progressed.State.RoundEnded, progressed.State.DirtyBytesPerSecond,
+                    [.. progressed.State.Starting]));
                 break;
             case SourceEnded ended when Transferring(ended.Migration):
                 phase = AttachmentPhase.Stopped;
                 TellOf(new SourceStopped(
-                    claimId, host.Host, generation, migration, ended.Done.Bytes, ended.Done.Checksum, ended.Done.Rounds,
+                    claimId, host.Host, generation, migration, [.. ended.Done.Streams], ended.Done.Rounds,
                     ended.Done.Drain.TotalMilliseconds, ended.Done.Quiesce.TotalMilliseconds, ended.Done.Copy.TotalMilliseconds));
                 break;
             case TargetEnded ended when Transferring(ended.Migration):
                 phase = AttachmentPhase.Loaded;
-                TellOf(new TargetLoaded(
-                    claimId, host.Host, generation, migration, ended.Done.Bytes, ended.Done.Checksum, ended.Done.Load.TotalMilliseconds));
+                TellOf(new TargetLoaded(claimId, host.Host, generation, migration, [.. ended.Done.Streams], ended.Done.Load.TotalMilliseconds));
                 break;
             case TransferBroken broken when Transferring(broken.Migration):
-                TellOf(new CommandFailed(claimId, host.Host, generation, broken.Command, broken.Cause.Message, Gone: false));
+                TellBroken(broken.Command, broken.Cause.Message);
                 break;
             case Progressed or SourceEnded or TargetEnded or TransferBroken:
                 // Of a transfer that was called off meanwhile.
@@ -113,7 +129,8 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
                 phase = finished.Phase;
                 // What was closed is not closed again.
                 if (finished.Report is Detached)
-                    device = null;
+                    devices = [];
+                StandIfLost();
                 TellOf(finished.Report);
                 Stash.UnstashAll();
                 break;
@@ -137,15 +154,15 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
         switch (command, phase)
         {
             case (Attach attach, AttachmentPhase.Opening):
-                Begin(attach.Device, OpenFreshAsync(attach), command);
+                Begin(OpenFreshAsync(attach), command);
                 break;
             case (Attach, AttachmentPhase.Running):
-                Tell(new Attached(claimId, host.Host, generation, deviceAddress));
+                Tell(new Attached(claimId, host.Host, generation, Device));
                 break;
 
             case (PrepareTarget prepare, AttachmentPhase.Opening):
                 migration = prepare.Migration;
-                Begin(prepare.Device, OpenTargetAsync(prepare), command);
+                Begin(OpenTargetAsync(prepare), command);
                 break;
             case (PrepareTarget prepare, _) when prepare.Migration == migration && told is not null:
                 Tell(told);
@@ -168,14 +185,17 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
                 break;
 
             case (RunTarget run, AttachmentPhase.Loaded) when run.Migration == migration:
-                Exclusive(run, RunTargetAsync(run, device!, consumer!, host));
+                Exclusive(run, RunTargetAsync(run, devices, consumer!, host));
                 break;
             case (RunTarget run, AttachmentPhase.Running) when run.Migration == migration:
                 Repeat();
                 break;
 
+            case (ResumeSource resume, not AttachmentPhase.Opening) when IsLost:
+                Refuse(resume, $"{host.Host}/{sick!.Device} cannot run any more: {sick.Reason}");
+                break;
             case (ResumeSource resume, AttachmentPhase.PreCopy or AttachmentPhase.Stopped) when resume.Migration == migration:
-                Exclusive(resume, ResumeSourceAsync(resume, StopTransferAsync(), device!, consumer!, host.Host));
+                Exclusive(resume, ResumeSourceAsync(resume, StopTransferAsync(), devices, consumer!, host.Host));
                 break;
             case (ResumeSource resume, AttachmentPhase.Running):
                 // It never heard of this migration, or has resumed from it: either way it runs, and will not begin it any more.
@@ -184,48 +204,82 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
                 break;
 
             case (Detach detach, _):
-                Exclusive(detach, DetachAsync(detach, StopTransferAsync(), device, consumer, host.Host));
+                var ending = StopTransferAsync();
+                // One that is stuck at a device which is gone does no harm, and is waited for before its consumer's memory is freed.
+                Exclusive(detach, DetachAsync(detach, IsLost ? Task.CompletedTask : ending, devices, Lost(), consumer, host));
                 break;
             case (VerifyAttachment verify, AttachmentPhase.Running):
-                Exclusive(verify, VerifyAsync(verify, device!, consumer!, host.Host));
+                Exclusive(verify, VerifyAsync(verify, devices, consumer!, host.Host));
                 break;
             default:
-                Refuse(command, $"{command.GetType().Name} cannot be carried out on {host.Host} while the claim's device there is in phase {phase}.");
+                Refuse(command, $"{command.GetType().Name} cannot be carried out on {host.Host} while the claim's devices there are in phase {phase}.");
                 break;
         }
     }
 
     // ---- Opening ---------------------------------------------------------------------------------------------------------------------
 
-    private void Begin(string address, Task<Opened> opening, IHostCommand command)
+    private void Begin(Task<Opened> opening, IHostCommand command)
     {
-        deviceAddress = address;
         busy = true;
         opening.PipeTo(Self, failure: cause => new OpenRefused(cause.Message, command));
     }
 
     private async Task<Opened> OpenFreshAsync(Attach attach)
     {
-        var (status, client, created) = await OpenAsync(attach.Device, attach.MemoryBytes, attach.StepsPerSecond, Self);
+        var opened = await OpenAsync(attach, Self);
         try
         {
-            ThrowUnless(await created.StartAsync(client), "The consumer could not start");
-            return new Opened(status, client, created, null, attach);
+            ThrowUnless(await opened.Consumer.StartAsync(ClientsOf(opened.Devices)), "The consumer could not start");
+            return opened;
         }
         catch
         {
-            created.Dispose();
+            opened.Consumer.Dispose();
             throw;
         }
     }
 
     private async Task<Opened> OpenTargetAsync(PrepareTarget prepare)
     {
-        var (status, client, created) = await OpenAsync(prepare.Device, prepare.MemoryBytes, prepare.StepsPerSecond, Self);
+        var opened = await OpenAsync(prepare, Self);
         try
         {
-            var stream = ValueOf(await client.SetMigrationStateAsync(MigrationState.Resuming), "The target could not enter RESUMING").Stream;
-            return new Opened(status, client, created, stream, prepare);
+            DeviceBarriers.Require(opened.Devices);
+            var receiving = ImmutableArray.CreateBuilder<HeldDevice>(opened.Devices.Length);
+            foreach (var device in opened.Devices)
+            {
+                var set = ValueOf(await device.Client.SetMigrationStateAsync(MigrationState.Resuming), $"{device.Address} could not enter RESUMING");
+                receiving.Add(device with { Inbound = set.Stream });
+            }
+
+            return opened with { Devices = receiving.MoveToImmutable() };
+        }
+        catch
+        {
+            opened.Consumer.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>All of the functions or none: where one cannot be opened the attachment ends, and the sessions of the others with it.</summary>
+    private async Task<Opened> OpenAsync(IOpeningCommand command, IActorRef self)
+    {
+        var opened = ImmutableArray.CreateBuilder<HeldDevice>(command.Devices.Length);
+        foreach (var address in command.Devices)
+            opened.Add(await OpenAsync(address, self));
+        var created = host.Consumers.Create(
+            claimId, [.. opened.Select(static device => device.Status.Model)], command.MemoryBytes, command.StepsPerSecond);
+        try
+        {
+            var reached = lease == Lease.None ? created.Memory : new LeasedMemory(created.Memory, lease);
+            foreach (var device in opened)
+            {
+                ThrowUnless(
+                    await device.Client.MapDmaAsync(created.MemoryIova, reached), $"The consumer's memory could not be mapped for {device.Address}");
+            }
+
+            return new Opened(opened.MoveToImmutable(), created, command);
         }
         catch
         {
@@ -234,7 +288,7 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
         }
     }
 
-    private async Task<(DeviceStatus Status, DeviceClient Device, IConsumer Consumer)> OpenAsync(string address, long memoryBytes, int stepsPerSecond, IActorRef self)
+    private async Task<HeldDevice> OpenAsync(string address, IActorRef self)
     {
         var found = await host.Devices.Ask<object>(new FindDevice(PciAddress.Parse(address)), TimeSpan.FromSeconds(10)) switch
         {
@@ -242,52 +296,47 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
             DeviceFailed failed => throw new MigrationBrokenException(failed.Error.Sentence),
             var other => throw new MigrationBrokenException($"The host answered FindDevice with {other.GetType().Name}."),
         };
-        var opened = ValueOf(await DeviceClient.OpenAsync(found.Front, $"claim {claimId}", self), $"{host.Host}/{address} could not be opened");
-        var created = host.Consumers.Create(claimId, memoryBytes, stepsPerSecond);
-        try
-        {
-            ThrowUnless(await opened.MapDmaAsync(created.MemoryIova, created.Memory), "The consumer's memory could not be mapped");
-            return (found.Status, opened, created);
-        }
-        catch
-        {
-            created.Dispose();
-            throw;
-        }
+        var client = ValueOf(await DeviceClient.OpenAsync(found.Front, HolderOf(claimId), self), $"{host.Host}/{address} could not be opened");
+        var flags = await client.GetMigrationFlagsAsync();
+        return new HeldDevice(address, found.Status, client, flags.IsOk ? flags.Value : null);
     }
 
     private void Use(Opened opened)
     {
         busy = false;
-        (device, consumer) = (opened.Device, opened.Consumer);
-        (driver, ids, stateBytes) = (opened.Status.Driver, opened.Status.Ids.ToString(), opened.Status.StateBytes ?? 0);
+        (devices, consumer) = (opened.Devices, opened.Consumer);
         switch (opened.Command)
         {
             case PrepareTarget prepare:
                 phase = AttachmentPhase.Receiving;
-                StartTarget(prepare, opened.Stream!);
+                StartTarget(prepare);
                 break;
             default:
                 phase = AttachmentPhase.Running;
-                Tell(new Attached(claimId, host.Host, generation, deviceAddress));
+                Tell(new Attached(claimId, host.Host, generation, Device));
                 break;
         }
 
+        LookAtDevices();
+        StandIfLost();
         Stash.UnstashAll();
     }
+
+    private static ImmutableArray<DeviceClient> ClientsOf(ImmutableArray<HeldDevice> devices) => [.. devices.Select(static device => device.Client)];
 
     // ---- The two ends of a transfer --------------------------------------------------------------------------------------------------
 
     private string MigrationId => $"{claimId}.{migration}";
 
-    private void StartTarget(PrepareTarget prepare, IMigrationStream stream)
+    private void StartTarget(PrepareTarget prepare)
     {
         var token = DataPlaneToken.New();
-        var inbound = host.Listener.Expect(MigrationId, token);
-        var run = new TargetRun(device!, consumer!, stream, inbound, host.Time);
+        var inbound = host.Listener.Expect(MigrationId, token, TargetRun.StreamsOf(devices.Length));
+        var run = new TargetRun(devices, consumer!, inbound, host.Time);
         var number = prepare.Migration;
         StartTransfer(
-            run.RunAsync,
+            MigrationTracing.Around(
+                "target run", prepare.Traceparent, claimId, number, host.Host, run.RunAsync, static done => done.Streams.Sum(static stream => stream.Bytes)),
             done => new TargetEnded(number, done),
             cause => new TransferBroken(number, nameof(PrepareTarget), cause));
         TellOf(new TargetPrepared(claimId, host.Host, generation, number, host.Listener.EndPoint.ToString(), token.ToBytes()));
@@ -301,9 +350,11 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
         consumer!.ForgetGaps();
         var self = Self;
         var number = start.Migration;
-        source = new SourceRun(device!, consumer!, MigrationId, start, state => self.Tell(new Progressed(number, state)), host.Time);
+        source = new SourceRun(
+            devices, consumer!, MigrationId, start, host.Listener.Options, state => self.Tell(new Progressed(number, state)), host.Time);
         StartTransfer(
-            source.RunAsync,
+            MigrationTracing.Around(
+                "source run", start.Traceparent, claimId, number, host.Host, source.RunAsync, static done => done.Streams.Sum(static stream => stream.Bytes)),
             done => new SourceEnded(number, done),
             cause => new TransferBroken(number, nameof(StartPreCopy), cause));
     }
@@ -346,45 +397,66 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
         {
             log.Error(cause, "Claim {0}: {1} failed", claimId, command.GetType().Name);
             return new Finished(
-                new CommandFailed(claimId, host.Host, command.Generation, command.GetType().Name, cause.Message, Gone: false),
+                new CommandFailed(claimId, host.Host, command.Generation, Device, command.GetType().Name, cause.Message, Gone: false),
                 AttachmentPhase.Failed);
         });
     }
 
-    private static async Task<Finished> RunTargetAsync(RunTarget run, DeviceClient device, IConsumer consumer, AttachmentContext host)
+    private static async Task<Finished> RunTargetAsync(
+        RunTarget run, ImmutableArray<HeldDevice> devices, IConsumer consumer, AttachmentContext host)
     {
         var started = host.Time.GetTimestamp();
-        ThrowUnless(await consumer.RestoreConfigAsync(device), "The target's config space could not be restored");
-        ValueOf(await device.SetMigrationStateAsync(MigrationState.Running), "The target could not enter RUNNING");
+        ThrowUnless(await consumer.RestoreConfigAsync(ClientsOf(devices)), "The target's config space could not be restored");
+        await DeviceBarriers.RunAsync(devices);
         consumer.Resume();
         var took = host.Time.GetElapsedTime(started).TotalMilliseconds;
         return new Finished(new TargetRunning(run.ClaimId, host.Host, run.Generation, run.Migration, took), AttachmentPhase.Running);
     }
 
-    private static async Task<Finished> ResumeSourceAsync(ResumeSource resume, Task stopped, DeviceClient device, IConsumer consumer, string host)
+    private static async Task<Finished> ResumeSourceAsync(
+        ResumeSource resume, Task stopped, ImmutableArray<HeldDevice> devices, IConsumer consumer, string host)
     {
         await stopped;
-        ValueOf(await device.SetMigrationStateAsync(MigrationState.Running), "The source could not enter RUNNING again");
+        await DeviceBarriers.RunAsync(devices);
         consumer.Resume();
-        ThrowUnless(await device.StopDmaLoggingAsync(), "The source could not stop its DMA log");
+        foreach (var device in devices)
+            ThrowUnless(await device.Client.StopDmaLoggingAsync(), $"{device.Address} could not stop its DMA log");
         return new Finished(new SourceRunning(resume.ClaimId, host, resume.Generation, resume.Migration), AttachmentPhase.Running);
     }
 
-    private static async Task<Finished> DetachAsync(Detach detach, Task stopped, DeviceClient? device, IConsumer? consumer, string host)
+    /// <param name="lost">Functions whose sessions have ended.</param>
+    private static async Task<Finished> DetachAsync(
+        Detach detach, Task stopped, ImmutableArray<HeldDevice> devices, ImmutableArray<string> lost, IConsumer? consumer, AttachmentContext host)
     {
         await stopped;
         consumer?.Pause();
-        if (device is not null)
-            ThrowUnless(await device.CloseAsync(), "The device could not be closed");
-        return new Finished(new Detached(detach.ClaimId, host, detach.Generation), AttachmentPhase.Stopped);
+        foreach (var device in devices)
+            await CloseAsync(detach.ClaimId, device, lost.Contains(device.Address), host);
+        return new Finished(new Detached(detach.ClaimId, host.Host, detach.Generation, detach.Device), AttachmentPhase.Stopped);
     }
 
-    private static async Task<Finished> VerifyAsync(VerifyAttachment verify, DeviceClient device, IConsumer consumer, string host)
+    /// <summary>A session that its device has ended cannot be closed, and need not be: who holds the device now, its host says.</summary>
+    private static async Task CloseAsync(string claim, HeldDevice device, bool isLost, AttachmentContext host)
+    {
+        if (!(isLost && await IsClosedAsync(claim, device, host)) && await device.Client.CloseAsync() is { IsOk: false } failed
+            && failed.Error.Errno != Errno.ENODEV && !await IsClosedAsync(claim, device, host))
+        {
+            ThrowUnless(failed, $"{device.Address} could not be closed");
+        }
+    }
+
+    private static async Task<bool> IsClosedAsync(string claim, HeldDevice held, AttachmentContext host)
+    {
+        var list = await host.Devices.Ask<DeviceList>(ListDevices.Instance, TimeSpan.FromSeconds(10));
+        return !list.Devices.Any(device => device.Address.ToString() == held.Address && device.Holder == HolderOf(claim));
+    }
+
+    private static async Task<Finished> VerifyAsync(VerifyAttachment verify, ImmutableArray<HeldDevice> devices, IConsumer consumer, string host)
     {
         consumer.Pause();
-        ValueOf(await device.SetMigrationStateAsync(MigrationState.Stop), "The device could not stop to be verified");
-        var verified = await consumer.VerifyAsync(device);
-        ValueOf(await device.SetMigrationStateAsync(MigrationState.Running), "The device could not run again after it was verified");
+        await DeviceBarriers.StopAsync(devices);
+        var verified = await consumer.VerifyAsync(ClientsOf(devices));
+        await DeviceBarriers.RunAsync(devices);
         consumer.Resume();
         var (result, failure) = verified.IsOk ? (verified.Value, null) : (new VerificationResult(0, 0, 0, 0), verified.Error.ToString());
         return new Finished(new AttachmentVerified(verify.ClaimId, host, verify.Generation, result, failure), AttachmentPhase.Running);
@@ -392,8 +464,13 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
 
     // ---- Telling ---------------------------------------------------------------------------------------------------------------------
 
+    private AttachedDevice[] Describe() => devices.IsEmpty
+        ? [.. addresses.Select(static address => new AttachedDevice(address, Driver: null, Ids: null, StateBytes: 0, Flags: null))]
+        : [.. devices.Select(static held => new AttachedDevice(
+            held.Address, held.Status.Driver, held.Status.Ids.ToString(), held.Status.StateBytes ?? 0, held.Flags))];
+
     private void Refuse(IHostCommand command, string reason) =>
-        Tell(new CommandFailed(claimId, host.Host, command.Generation, command.GetType().Name, reason, Gone: false));
+        Tell(new CommandFailed(claimId, host.Host, command.Generation, Device, command.GetType().Name, reason, Gone: false));
 
     private void Repeat()
     {
@@ -405,6 +482,13 @@ internal sealed class AttachmentActor : UntypedActor, IWithUnboundedStash
     {
         told = report;
         Tell(report);
+    }
+
+    /// <summary>A transfer breaks once, whether the device is found to be gone first or what was sent to it fails first.</summary>
+    private void TellBroken(string command, string reason)
+    {
+        if (told is not CommandFailed)
+            TellOf(new CommandFailed(claimId, host.Host, generation, Device, command, reason, Gone: false));
     }
 
     private static void Tell(IHostReport report) => Context.Parent.Tell(report);

@@ -1,8 +1,10 @@
+using System.Collections.Immutable;
 using System.Globalization;
 using Akka.Actor;
 using Akka.Event;
 using Fabric.Devices;
 using Fabric.Migration.DataPlane;
+using Fabric.Pci;
 
 namespace Fabric.Migration.Hosts;
 
@@ -10,32 +12,63 @@ namespace Fabric.Migration.Hosts;
 public sealed record UplinkConnected(IActorRef Gateway);
 
 /// <summary>
-/// The claims of one host, <c>/user/attachments</c> beside <c>/user/host</c>: one child each. It is the host's fence (L1): it remembers the
-/// highest generation it has heard of for each claim, and refuses what is older or ended.
+/// The claims of one host, <c>/user/attachments</c> beside <c>/user/host</c>: one child for each set of functions that a claim holds. It is the host's
+/// fence (L1): it remembers the highest generation it has heard of for each claim, and refuses what is older; and what has ended at its functions.
 /// </summary>
-public sealed class AttachmentsActor : UntypedActor, IWithTimers
+public sealed partial class AttachmentsActor : UntypedActor, IWithTimers
 {
     private static readonly TimeSpan StatusInterval = TimeSpan.FromMilliseconds(500);
 
-    private readonly AttachmentContext context;
-    private readonly Dictionary<string, Fence> fences = [];
-    private readonly Dictionary<string, IActorRef> attachments = [];
+    private readonly string host;
+    private readonly IActorRef devices;
+    private readonly AttachmentProps attachment;
+    private readonly TimeProvider time;
+
+    /// <summary>What was begun in another life of this host is not gone on with in this one.</summary>
+    private readonly long life;
+
+    /// <summary>The newest of each claim that waits for the list of devices.</summary>
+    private readonly Dictionary<string, PlanTarget> plans = [];
+    private readonly Dictionary<string, long> newestOf = [];
+    private readonly Dictionary<Place, long> endedAt = [];
+    private readonly Dictionary<Place, Attachment> attachments = [];
+    private readonly Promises promises;
     private IActorRef uplink = ActorRefs.Nobody;
 
-    public AttachmentsActor(string host, IActorRef devices, IConsumerFactory consumers, DataPlaneListener listener, TimeProvider time) =>
-        context = new AttachmentContext(host, devices, consumers, listener, time);
+    public AttachmentsActor(string host, IActorRef devices, AttachmentProps attachment, TimeProvider time)
+    {
+        (this.host, this.devices, this.attachment, this.time) = (host, devices, attachment, time);
+        promises = new Promises(time);
+        life = time.GetUtcNow().UtcTicks;
+    }
 
-    /// <param name="Ended">This generation was detached: nothing of it may come to life again.</param>
-    private readonly record struct Fence(long Generation, bool Ended);
+    /// <summary>How a child is made that holds the functions of one claim. It carries out commands, and tells its parent its reports.</summary>
+    public delegate Props AttachmentProps(string claimId, ImmutableArray<string> devices, Lease lease);
 
-    private sealed record Planned(PlanTarget Plan, DeviceList Devices);
+    /// <summary>A claim at functions that the first one names: one host may hold both ends of a migration.</summary>
+    private readonly record struct Place(string Claim, string Device);
+
+    private readonly record struct Attachment(IActorRef Actor, ImmutableArray<string> Devices);
 
     public ITimerScheduler Timers { get; set; } = null!;
 
-    public static Props Props(string host, IActorRef devices, IConsumerFactory consumers, DataPlaneListener listener, TimeProvider time) =>
-        Akka.Actor.Props.Create(() => new AttachmentsActor(host, devices, consumers, listener, time));
+    public static Props Props(string host, IActorRef devices, IConsumerFactory consumers, DataPlaneListener listener, TimeProvider time)
+    {
+        var context = new AttachmentContext(host, devices, consumers, listener, time);
+        return Props(host, devices, (claimId, functions, lease) => AttachmentActor.Props(claimId, functions, lease, context), time);
+    }
 
-    protected override void PreStart() => Timers.StartPeriodicTimer(nameof(ReportStatus), ReportStatus.Instance, StatusInterval);
+    public static Props Props(string host, IActorRef devices, AttachmentProps attachment, TimeProvider time) =>
+        Akka.Actor.Props.Create(() => new AttachmentsActor(host, devices, attachment, time));
+
+    protected override void PreStart()
+    {
+        foreach (var told in (Type[])[typeof(DeviceStatusChanged), typeof(DeviceGone)])
+            Context.System.EventStream.Subscribe(Self, told);
+        Timers.StartPeriodicTimer(nameof(ReportStatus), ReportStatus.Instance, StatusInterval);
+    }
+
+    protected override void PostStop() => Context.System.EventStream.Unsubscribe(Self);
 
     /// <summary>An attachment that throws has lost its hold on its device; the session closes with it, and the claim is told that it is gone.</summary>
     protected override SupervisorStrategy SupervisorStrategy() => Akka.Actor.SupervisorStrategy.StoppingStrategy;
@@ -48,29 +81,47 @@ public sealed class AttachmentsActor : UntypedActor, IWithTimers
                 uplink = connected.Gateway;
                 break;
             case ReportStatus:
-                foreach (var attachment in attachments.Values)
-                    attachment.Tell(ReportStatus.Instance);
+                foreach (var held in attachments.Values)
+                    held.Actor.Tell(ReportStatus.Instance);
+                KeepLeases();
                 break;
             case PlanTarget plan:
-                context.Devices.Ask<DeviceList>(ListDevices.Instance, TimeSpan.FromSeconds(5))
-                    .PipeTo(Self, success: devices => new Planned(plan, devices));
+                // A claim that gets no answer asks again.
+                plans[plan.ClaimId] = plan;
+                devices.Tell(ListDevices.Instance);
                 break;
-            case Planned planned:
-                uplink.Tell(TargetPlanner.Plan(context.Host, planned.Plan, planned.Devices));
+            case DeviceList list:
+                foreach (var plan in plans.Values)
+                    Answer(plan, list);
+                plans.Clear();
                 break;
-            case IHostCommand command:
+            case LeaseGranted granted:
+                OnGranted(granted);
+                break;
+            case IAttachmentCommand command:
                 Route(command);
                 break;
+            case DeviceStatusChanged changed:
+                TellHolders(changed.Status.Address, changed);
+                break;
+            case DeviceGone gone:
+                TellHolders(gone.Address, gone);
+                break;
             case Detached detached:
-                if (attachments.TryGetValue(detached.ClaimId, out var closed) && closed.Equals(Sender))
-                    End(detached, closed);
+                if (attachments.TryGetValue(new Place(detached.ClaimId, detached.Device), out var closed) && closed.Actor.Equals(Sender))
+                    End(detached, closed.Actor);
                 uplink.Tell(detached);
+                break;
+            case TargetLoaded loaded:
+                if (PlaceOf(Sender) is { } at)
+                    OnLoaded(loaded, at.Device);
+                uplink.Tell(loaded);
                 break;
             case IHostReport report:
                 uplink.Tell(report);
                 break;
-            case Terminated gone:
-                Forget(gone.ActorRef);
+            case Terminated ended:
+                Forget(ended.ActorRef);
                 break;
             default:
                 Unhandled(message);
@@ -78,40 +129,64 @@ public sealed class AttachmentsActor : UntypedActor, IWithTimers
         }
     }
 
-    private void Route(IHostCommand command)
+    private void Answer(PlanTarget plan, DeviceList list)
     {
-        var fence = FenceOf(command.ClaimId);
-        var known = attachments.TryGetValue(command.ClaimId, out var attachment);
-        if (command.Generation < fence.Generation || (command.Generation == fence.Generation && fence.Ended && command is not Detach))
+        var planned = TargetPlanner.Plan(host, plan, promises.OrderedFor(plan.ClaimId, list)) with { Life = life };
+        promises.Note(planned);
+        uplink.Tell(planned);
+    }
+
+    private void Route(IAttachmentCommand command)
+    {
+        var place = new Place(command.ClaimId, command.Device);
+        var newest = newestOf.GetValueOrDefault(command.ClaimId);
+        if (command.Generation < newest || (command is Attach or PrepareTarget && command.Generation <= endedAt.GetValueOrDefault(place)))
         {
             Context.GetLogger().Warning(
-                "Claim {0}: {1} of generation {2} refused, {3} is the newest here", command.ClaimId, command.GetType().Name, command.Generation, fence.Generation);
-            Refuse(command, string.Create(CultureInfo.InvariantCulture, $"{context.Host} has seen generation {fence.Generation} of this claim and refuses {command.Generation}."), gone: false);
+                "Claim {0}: {1} of generation {2} refused, {3} is the newest here", command.ClaimId, command.GetType().Name, command.Generation, newest);
+            Refuse(command, string.Create(CultureInfo.InvariantCulture, $"{host} has seen generation {newest} of this claim and refuses {command.Generation}."), gone: false);
             return;
         }
 
-        if (known)
+        if (command is Attach attach && attach.Life != 0 && attach.Life != life)
         {
-            fences[command.ClaimId] = fence with { Generation = command.Generation };
-            attachment!.Tell(command);
+            Refuse(
+                command, $"{host} was started anew since {command.Device} was chosen there, and may have run claim {command.ClaimId} before; create it again.", gone: true);
+            return;
+        }
+
+        if ((command is Attach || attachments.ContainsKey(place)) && MustWait(place, command))
+        {
+            newestOf[command.ClaimId] = command.Generation;
+            return;
+        }
+
+        if (attachments.TryGetValue(place, out var held))
+        {
+            newestOf[command.ClaimId] = command.Generation;
+            held.Actor.Tell(command);
             return;
         }
 
         switch (command)
         {
-            case Attach or PrepareTarget:
-                fences[command.ClaimId] = new Fence(command.Generation, Ended: false);
-                var opened = Context.ActorOf(AttachmentActor.Props(command.ClaimId, context), $"claim-{command.ClaimId}-{command.Generation}");
+            case IOpeningCommand opening:
+                newestOf[command.ClaimId] = command.Generation;
+                ImmutableArray<string> functions = [.. opening.Devices];
+                var opened = Context.ActorOf(
+                    attachment(command.ClaimId, functions, LeaseFor(place, command)), $"claim-{command.ClaimId}-{command.Generation}");
                 Context.Watch(opened);
-                attachments[command.ClaimId] = opened;
+                attachments[place] = new Attachment(opened, functions);
                 opened.Tell(command);
                 break;
             case Detach:
-                fences[command.ClaimId] = new Fence(command.Generation, Ended: true);
-                uplink.Tell(new Detached(command.ClaimId, context.Host, command.Generation));
+                newestOf[command.ClaimId] = command.Generation;
+                endedAt[place] = command.Generation;
+                leases.Remove(place);
+                uplink.Tell(new Detached(command.ClaimId, host, command.Generation, command.Device));
                 break;
             default:
-                Refuse(command, $"{context.Host} holds nothing of claim {command.ClaimId}; what it held ended with an earlier life of its daemon, or with a failure.", gone: true);
+                Refuse(command, $"{host} holds nothing of claim {command.ClaimId}; what it held ended with an earlier life of its daemon, or with a failure.", gone: true);
                 break;
         }
     }
@@ -119,25 +194,45 @@ public sealed class AttachmentsActor : UntypedActor, IWithTimers
     /// <summary>Forgotten at once: a newer generation may come before the old attachment has stopped.</summary>
     private void End(Detached detached, IActorRef closed)
     {
-        fences[detached.ClaimId] = new Fence(Math.Max(detached.Generation, FenceOf(detached.ClaimId).Generation), Ended: true);
-        attachments.Remove(detached.ClaimId);
+        var place = new Place(detached.ClaimId, detached.Device);
+        endedAt[place] = Math.Max(detached.Generation, newestOf.GetValueOrDefault(detached.ClaimId));
+        attachments.Remove(place);
+        leases.Remove(place);
         Context.Stop(closed);
     }
 
-    private void Refuse(IHostCommand command, string reason, bool gone) =>
-        uplink.Tell(new CommandFailed(command.ClaimId, context.Host, command.Generation, command.GetType().Name, reason, gone));
-
-    private void Forget(IActorRef gone)
+    /// <summary>What happens to a function is told to the attachments that hold it.</summary>
+    private void TellHolders(PciAddress address, object message)
     {
-        foreach (var (claim, attachment) in attachments)
+        var device = address.ToString();
+        foreach (var held in attachments.Values)
         {
-            if (attachment.Equals(gone))
-            {
-                attachments.Remove(claim);
-                return;
-            }
+            if (held.Devices.Contains(device))
+                held.Actor.Tell(message);
         }
     }
 
-    private Fence FenceOf(string claim) => fences.GetValueOrDefault(claim);
+    private void Refuse(IAttachmentCommand command, string reason, bool gone) =>
+        uplink.Tell(new CommandFailed(command.ClaimId, host, command.Generation, command.Device, command.GetType().Name, reason, gone));
+
+    private void Forget(IActorRef gone)
+    {
+        if (PlaceOf(gone) is not { } place)
+            return;
+        attachments.Remove(place);
+        leases.Remove(place);
+        // What began with it has ended with it: a command that comes late does not begin it once more.
+        endedAt[place] = newestOf.GetValueOrDefault(place.Claim);
+    }
+
+    private Place? PlaceOf(IActorRef child)
+    {
+        foreach (var (place, held) in attachments)
+        {
+            if (held.Actor.Equals(child))
+                return place;
+        }
+
+        return null;
+    }
 }

@@ -1,5 +1,6 @@
 using Fabric.Migration.Claims;
 using Fabric.Migration.Wire;
+using Fabric.Vfio.Migration;
 
 namespace Fabric.Migration.Hosts;
 
@@ -14,39 +15,84 @@ public interface IHostCommand : IWireMessage
     long Generation { get; }
 }
 
-/// <summary>Looks whether this host could run a claim of this model, and touches nothing. Answered with <see cref="TargetPlanned"/>.</summary>
+/// <summary>A command to what a host holds of a claim: the functions of one end of a migration, or all that the claim has.</summary>
+public interface IAttachmentCommand : IHostCommand
+{
+    /// <summary>The address of the first function, which names them all: one host may hold both ends of a migration.</summary>
+    string Device { get; }
+}
+
+/// <summary>A command that opens functions, all of them or none.</summary>
+public interface IOpeningCommand : IAttachmentCommand
+{
+    /// <summary>Their addresses, in the claim's order.</summary>
+    string[] Devices { get; }
+
+    long MemoryBytes { get; }
+
+    int StepsPerSecond { get; }
+
+    int LeaseMs { get; }
+}
+
+/// <summary>A device that is looked for on a host, and what it must be like.</summary>
+/// <param name="Device">Which function; null leaves it to the host.</param>
 /// <param name="StateBytes">Device state the source has; 0 when the claim is new.</param>
 /// <param name="Driver">The source's driver, which the target must have; null when the claim is new.</param>
 /// <param name="Ids">The source's <c>vendor:device</c>; null when the claim is new.</param>
-public sealed record PlanTarget(
-    string ClaimId, long Generation, string Model, string? Device, long StateBytes, string? Driver, string? Ids) : IHostCommand;
+public sealed record DeviceNeed(string Model, string? Device, long StateBytes = 0, string? Driver = null, string? Ids = null) : IWireMessage;
 
-/// <summary>Opens the device and starts its consumer afresh. Answered with <see cref="Attached"/> or <see cref="CommandFailed"/>.</summary>
-public sealed record Attach(string ClaimId, long Generation, string Device, long MemoryBytes, int StepsPerSecond) : IHostCommand;
+/// <summary>Looks whether this host could run a claim of these devices, and touches nothing. Answered with <see cref="TargetPlanned"/>.</summary>
+/// <param name="Devices">A function each, in the claim's order.</param>
+public sealed record PlanTarget(string ClaimId, long Generation, DeviceNeed[] Devices) : IHostCommand;
 
-/// <summary>Opens the device to receive state. Answered with <see cref="TargetPrepared"/> or <see cref="CommandFailed"/>.</summary>
-public sealed record PrepareTarget(string ClaimId, long Generation, int Migration, string Device, long MemoryBytes, int StepsPerSecond) : IHostCommand;
+/// <summary>Opens the devices and starts their consumer afresh. Answered with <see cref="Attached"/> or <see cref="CommandFailed"/>.</summary>
+/// <param name="Life">Of the host, in which it is to be done: one that was started anew has forgotten what had begun there. 0 is any.</param>
+/// <param name="LeaseMs">The claim runs under a lease of this length, which is to hold before its consumer starts; 0 for none.</param>
+public sealed record Attach(
+    string ClaimId, long Generation, string[] Devices, long MemoryBytes, int StepsPerSecond, long Life = 0, int LeaseMs = 0) : IOpeningCommand
+{
+    public string Device => Devices[0];
+}
 
-/// <summary>Starts to send state while the device runs. Answered with <see cref="PreCopyProgress"/>, again and again.</summary>
-public sealed record StartPreCopy(string ClaimId, long Generation, int Migration, string Endpoint, byte[] Token, long BandwidthLimit) : IHostCommand;
+/// <summary>Opens the devices to receive state. Answered with <see cref="TargetPrepared"/> or <see cref="CommandFailed"/>.</summary>
+public sealed record PrepareTarget(
+    string ClaimId, long Generation, int Migration, string[] Devices, long MemoryBytes, int StepsPerSecond, int LeaseMs = 0) : IOpeningCommand
+{
+    public string Device => Devices[0];
 
-/// <summary>Stops consumer and device and sends the rest. Answered with <see cref="SourceStopped"/>, and <see cref="TargetLoaded"/> by the other end.</summary>
-public sealed record StopAndCopy(string ClaimId, long Generation, int Migration) : IHostCommand;
+    /// <summary>W3C, of the claim's span; null where it has none.</summary>
+    public string? Traceparent { get; init; }
+}
+
+/// <summary>Starts to send state while the devices run. Answered with <see cref="PreCopyProgress"/>, again and again.</summary>
+public sealed record StartPreCopy(
+    string ClaimId, long Generation, string Device, int Migration, string Endpoint, byte[] Token, long BandwidthLimit) : IAttachmentCommand
+{
+    /// <summary>W3C, of the claim's span; null where it has none.</summary>
+    public string? Traceparent { get; init; }
+}
+
+/// <summary>Stops consumer and devices and sends the rest. Answered with <see cref="SourceStopped"/>, and <see cref="TargetLoaded"/> by the other end.</summary>
+public sealed record StopAndCopy(string ClaimId, long Generation, string Device, int Migration) : IAttachmentCommand;
 
 /// <summary>After the commit: the target runs. Answered with <see cref="TargetRunning"/>.</summary>
-public sealed record RunTarget(string ClaimId, long Generation, int Migration) : IHostCommand;
+public sealed record RunTarget(string ClaimId, long Generation, string Device, int Migration) : IAttachmentCommand;
 
 /// <summary>Given up before the commit: the source runs on. Answered with <see cref="SourceRunning"/>.</summary>
-public sealed record ResumeSource(string ClaimId, long Generation, int Migration) : IHostCommand;
+public sealed record ResumeSource(string ClaimId, long Generation, string Device, int Migration) : IAttachmentCommand;
 
-/// <summary>Closes the device of this and every older generation, and refuses them from now on. Answered with <see cref="Detached"/>.</summary>
-public sealed record Detach(string ClaimId, long Generation) : IHostCommand;
+/// <summary>Closes the functions of this and every older generation, and refuses them from now on. Answered with <see cref="Detached"/>.</summary>
+public sealed record Detach(string ClaimId, long Generation, string Device) : IAttachmentCommand;
+
+/// <summary>The lease that was asked for is in the journal: from the request on the host may let the claim run for its length. Not answered.</summary>
+public sealed record LeaseGranted(string ClaimId, long Generation, string Device, long Request) : IAttachmentCommand;
 
 /// <summary>Answered with <see cref="AttachmentVerified"/>.</summary>
-public sealed record VerifyAttachment(string ClaimId, long Generation) : IHostCommand;
+public sealed record VerifyAttachment(string ClaimId, long Generation, string Device) : IAttachmentCommand;
 
 /// <summary>Asks whether the host still holds what it should. Answered with <see cref="AttachmentStatus"/> or <see cref="CommandFailed"/>.</summary>
-public sealed record ReportAttachment(string ClaimId, long Generation) : IHostCommand;
+public sealed record ReportAttachment(string ClaimId, long Generation, string Device) : IAttachmentCommand;
 
 // ---- Reports: from a host to the claim ------------------------------------------------------------------------------------------------
 
@@ -58,9 +104,10 @@ public interface IHostReport : IClaimMessage
     long Generation { get; }
 }
 
-/// <param name="Device">The function it would take; null where the answer is no.</param>
+/// <param name="Devices">The functions it would take, one for each that is needed, in that order; empty where the answer is no.</param>
 /// <param name="Reasons">Why not, each with its remedy; empty where the answer is yes.</param>
-public sealed record TargetPlanned(string ClaimId, string Host, long Generation, string? Device, string[] Reasons) : IHostReport;
+/// <param name="Life">Of the host that answers: another each time that its daemon is started.</param>
+public sealed record TargetPlanned(string ClaimId, string Host, long Generation, string[] Devices, string[] Reasons, long Life = 0) : IHostReport;
 
 public sealed record Attached(string ClaimId, string Host, long Generation, string Device) : IHostReport;
 
@@ -69,36 +116,66 @@ public sealed record Attached(string ClaimId, string Host, long Generation, stri
 public sealed record TargetPrepared(string ClaimId, string Host, long Generation, int Migration, string Endpoint, byte[] Token) : IHostReport;
 
 /// <param name="RoundEnded">Between rounds, <paramref name="RemainingBytes"/> is what a stop now would still have to carry; else the rest of the round.</param>
+/// <param name="DirtyBytesPerSecond">How fast state changed during the round; null within one, and where a device does not log what it writes.</param>
+/// <param name="Starting">Devices whose start-up state the target has not acknowledged whole (MG-26).</param>
 public sealed record PreCopyProgress(
     string ClaimId, string Host, long Generation, int Migration, int Rounds, long Bytes, long RemainingBytes, long BytesPerSecond,
-    bool RoundEnded) : IHostReport;
+    bool RoundEnded, long? DirtyBytesPerSecond = null, string[]? Starting = null) : IHostReport;
 
+/// <summary>What went over one stream of a migration.</summary>
+/// <param name="Checksum">Over all of its frames, in order.</param>
+public sealed record StreamSum(long Bytes, string Checksum) : IWireMessage;
+
+/// <param name="Streams">Of memory and consumer state first, then of each device in the claim's order.</param>
 /// <param name="DrainMs">From the command to the end of the round that was under way; everything ran meanwhile.</param>
-/// <param name="QuiesceMs">From there to consumer and device standing.</param>
+/// <param name="QuiesceMs">From there to consumer and devices standing.</param>
 /// <param name="CopyMs">From there to the last byte acknowledged.</param>
 public sealed record SourceStopped(
-    string ClaimId, string Host, long Generation, int Migration, long Bytes, string Checksum, int Rounds, double DrainMs, double QuiesceMs,
+    string ClaimId, string Host, long Generation, int Migration, StreamSum[] Streams, int Rounds, double DrainMs, double QuiesceMs,
     double CopyMs) : IHostReport;
 
-/// <param name="LoadMs">From the last byte to the device having accepted its state.</param>
-public sealed record TargetLoaded(string ClaimId, string Host, long Generation, int Migration, long Bytes, string Checksum, double LoadMs) : IHostReport;
+/// <param name="Streams">As in <see cref="SourceStopped"/>.</param>
+/// <param name="LoadMs">From the last byte to the devices having accepted their state.</param>
+public sealed record TargetLoaded(string ClaimId, string Host, long Generation, int Migration, StreamSum[] Streams, double LoadMs) : IHostReport;
 
 public sealed record TargetRunning(string ClaimId, string Host, long Generation, int Migration, double StartMs) : IHostReport;
 
 public sealed record SourceRunning(string ClaimId, string Host, long Generation, int Migration) : IHostReport;
 
-public sealed record Detached(string ClaimId, string Host, long Generation) : IHostReport;
+public sealed record Detached(string ClaimId, string Host, long Generation, string Device) : IHostReport;
+
+/// <summary>Asks for a lease from now on. Answered with <see cref="LeaseGranted"/>, or not at all.</summary>
+/// <param name="Request">Another each time, in all lives of the host.</param>
+public sealed record RenewLease(string ClaimId, string Host, long Generation, string Device, long Request) : IHostReport;
 
 /// <summary>A command could not be carried out, or what it started broke.</summary>
 /// <param name="Gone">The host has nothing of this claim: whatever it held ended with an earlier life of its daemon.</param>
-public sealed record CommandFailed(string ClaimId, string Host, long Generation, string Command, string Reason, bool Gone) : IHostReport;
+public sealed record CommandFailed(string ClaimId, string Host, long Generation, string Device, string Command, string Reason, bool Gone) : IHostReport;
 
 public sealed record AttachmentVerified(string ClaimId, string Host, long Generation, VerificationResult Result, string? Failure) : IHostReport;
 
+/// <summary>
+/// A function that a claim holds is out of service, or was lost. Told when it is found, and again with every status until the function is
+/// closed: a claim that hears it twice acts once.
+/// </summary>
+/// <param name="Device">Which of the claim's functions there.</param>
+/// <param name="Readable">The holder's session works still: its state can be moved away. Else the session has ended, and the state with it.</param>
+public sealed record DeviceSick(string ClaimId, string Host, long Generation, string Device, string Reason, bool Readable) : IHostReport;
+
 /// <summary>Told every now and then by each host that holds something of a claim, and when asked.</summary>
+/// <param name="Devices">In the claim's order; never empty.</param>
 public sealed record AttachmentStatus(
-    string ClaimId, string Host, long Generation, string Device, string? Driver, string? Ids, long StateBytes, AttachmentPhase Phase,
-    WorkloadCounters Workload) : IHostReport;
+    string ClaimId, string Host, long Generation, AttachedDevice[] Devices, AttachmentPhase Phase, WorkloadCounters Workload) : IHostReport
+{
+    /// <summary>The first function's address, which names them all.</summary>
+    public string Device => Devices[0].Device;
+}
+
+/// <summary>A function of an attachment.</summary>
+/// <param name="Driver">Null until it is open, or where it has none.</param>
+/// <param name="Ids"><c>vendor:device</c>; null until it is open.</param>
+/// <param name="Flags">What it migrates with; null until it is open, and where it does not migrate.</param>
+public sealed record AttachedDevice(string Device, string? Driver, string? Ids, long StateBytes, MigrationFlags? Flags) : IWireMessage;
 
 public enum AttachmentPhase
 {

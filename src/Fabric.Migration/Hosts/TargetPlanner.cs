@@ -8,78 +8,126 @@ internal static class TargetPlanner
     public static TargetPlanned Plan(string host, PlanTarget plan, DeviceList devices)
     {
         var reasons = new List<string>();
-        var device = plan.Device is null ? Any(host, plan, devices, reasons) : Named(host, plan, plan.Device, devices, reasons);
-        return new TargetPlanned(plan.ClaimId, host, plan.Generation, reasons.Count == 0 ? device!.Address.ToString() : null, [.. reasons]);
+        var taken = new DeviceStatus?[plan.Devices.Length];
+        // Those that are named first: what is left is for the others.
+        foreach (var index in Enumerable.Range(0, taken.Length).OrderBy(index => plan.Devices[index].Device is null))
+        {
+            var need = plan.Devices[index];
+            if (need.Device is null)
+                Any(host, plan, index, devices, taken, reasons);
+            else
+                taken[index] = Named(host, need, need.Device, devices, taken, reasons);
+        }
+
+        return new TargetPlanned(
+            plan.ClaimId, host, plan.Generation, reasons.Count == 0 ? [.. taken.Select(static device => device!.Address.ToString())] : [], [.. reasons]);
     }
 
-    private static DeviceStatus? Named(string host, PlanTarget plan, string address, DeviceList devices, List<string> reasons)
+    private static DeviceStatus? Named(
+        string host, DeviceNeed need, string address, DeviceList devices, DeviceStatus?[] taken, List<string> reasons)
     {
         var device = devices.Devices.FirstOrDefault(candidate => candidate.Address.ToString() == address);
         if (device is null)
             reasons.Add($"{host} has no device {address}; list its devices.");
         else if (device.Physical)
             reasons.Add($"{host}/{address} is a real function, shown for inventory; it is not handed out yet; choose an emulated one.");
-        else if (device.Model != plan.Model)
-            reasons.Add($"{host}/{address} is of {(device.Model is { } model ? $"model {model}" : "no model that can be claimed")}, the claim asks for {plan.Model}; choose a device of that model.");
+        else if (device.Model != need.Model)
+            reasons.Add($"{host}/{address} is of {(device.Model is { } model ? $"model {model}" : "no model that can be claimed")}, the claim asks for {need.Model}; choose a device of that model.");
+        else if (taken.Contains(device))
+            reasons.Add($"{host}/{address} is asked for twice; name another, or leave it to the host.");
         else
-            CheckFit(host, plan, device, reasons);
+            CheckFit(host, need, device, reasons);
         if (device is { Physical: false, State: not DeviceState.Closed })
             reasons.Add(WhyNotFree(host, device));
         return device;
     }
 
-    private static DeviceStatus? Any(string host, PlanTarget plan, DeviceList devices, List<string> reasons)
+    private static void Any(string host, PlanTarget plan, int index, DeviceList devices, DeviceStatus?[] taken, List<string> reasons)
     {
-        var ofModel = devices.Devices.Where(device => device.Model == plan.Model).ToArray();
+        var need = plan.Devices[index];
+        var ofModel = devices.Devices.Where(device => device.Model == need.Model).ToArray();
         if (ofModel.Length == 0)
         {
-            reasons.Add(WhyNoneOfModel(host, plan, devices));
-            return null;
+            AddOnce(reasons, WhyNoneOfModel(host, need, devices));
+            return;
         }
 
-        var free = ofModel.Where(device => device.State == DeviceState.Closed).ToArray();
+        var free = ofModel.Where(static device => device.State == DeviceState.Closed).ToArray();
         if (free.Length == 0)
         {
-            reasons.Add($"{host} is full: all {ofModel.Length} devices of model {plan.Model} are in use or out of service; release one, or choose another host.");
-            return null;
+            AddOnce(reasons, $"{host} is full: all {ofModel.Length} devices of model {need.Model} are in use or out of service; release one, or choose another host.");
+            return;
         }
 
+        if (TakeFitting(plan, index, free, taken, []))
+            return;
+        var misfits = new List<string>();
+        foreach (var device in free.Except(taken))
+        {
+            CheckFit(host, need, device!, misfits);
+            if (misfits.Count > 0)
+                break;
+        }
+
+        if (misfits.Count == 0)
+        {
+            var asked = plan.Devices.Count(other => other.Model == need.Model);
+            misfits.Add(
+                $"{host} has {free.Length} free devices of model {need.Model}, the claim asks for {asked}; release some, or choose another host.");
+        }
+
+        misfits.ForEach(misfit => AddOnce(reasons, misfit));
+    }
+
+    /// <summary>Takes a free device that fits; where one that was taken for another need is the only one, that need takes another.</summary>
+    private static bool TakeFitting(PlanTarget plan, int index, DeviceStatus[] free, DeviceStatus?[] taken, HashSet<DeviceStatus> seen)
+    {
         foreach (var device in free)
         {
-            var misfits = new List<string>();
-            CheckFit(host, plan, device, misfits);
-            if (misfits.Count == 0)
-            {
-                // One that fits is enough, whatever those before it lacked.
-                reasons.Clear();
-                return device;
-            }
-
-            if (reasons.Count == 0)
-                reasons.AddRange(misfits);
+            if (!Fits(plan.Devices[index], device) || !seen.Add(device))
+                continue;
+            var holder = Array.IndexOf(taken, device);
+            if (holder >= 0 && (plan.Devices[holder].Device is not null || !TakeFitting(plan, holder, free, taken, seen)))
+                continue;
+            taken[index] = device;
+            return true;
         }
 
-        return null;
+        return false;
     }
 
     /// <summary>The same device without a driver, other models, or nothing of the kind: each has its own remedy.</summary>
-    private static string WhyNoneOfModel(string host, PlanTarget plan, DeviceList devices)
+    private static string WhyNoneOfModel(string host, DeviceNeed need, DeviceList devices)
     {
-        var withoutDriver = devices.Devices.Count(device => device is { Physical: false, Driver: null } && device.Ids.ToString() == plan.Ids);
+        var withoutDriver = devices.Devices.Count(device => device is { Physical: false, Driver: null } && device.Ids.ToString() == need.Ids);
         if (withoutDriver > 0)
-            return $"{host} lacks the driver {plan.Driver}: its {withoutDriver} devices {plan.Ids} are bound to none; give it that driver, or choose another host.";
+            return $"{host} lacks the driver {need.Driver}: its {withoutDriver} devices {need.Ids} are bound to none; give it that driver, or choose another host.";
         var others = devices.Devices.Select(device => device.Model).OfType<string>().Distinct().Order(StringComparer.Ordinal).ToArray();
         return others.Length > 0
-            ? $"{host} has no device of model {plan.Model}, only of {string.Join(", ", others)}; choose a host that has one."
-            : $"{host} has no device of model {plan.Model}, nor of any other that can be claimed; choose a host that has one.";
+            ? $"{host} has no device of model {need.Model}, only of {string.Join(", ", others)}; choose a host that has one."
+            : $"{host} has no device of model {need.Model}, nor of any other that can be claimed; choose a host that has one.";
     }
 
-    private static void CheckFit(string host, PlanTarget plan, DeviceStatus device, List<string> reasons)
+    private static bool Fits(DeviceNeed need, DeviceStatus device)
     {
-        if (plan.Driver is not null && device.Driver != plan.Driver)
-            reasons.Add($"{host}/{device.Address} is bound to driver {device.Driver ?? "none"}, the source to {plan.Driver}; bind the same driver.");
-        if (plan.StateBytes != 0 && device.StateBytes != plan.StateBytes)
-            reasons.Add($"{host}/{device.Address} has {device.StateBytes} bytes of device state, the source {plan.StateBytes}; choose a target of the same size.");
+        var misfits = new List<string>();
+        CheckFit("", need, device, misfits);
+        return device.Model == need.Model && misfits.Count == 0;
+    }
+
+    private static void CheckFit(string host, DeviceNeed need, DeviceStatus device, List<string> reasons)
+    {
+        if (need.Driver is not null && device.Driver != need.Driver)
+            reasons.Add($"{host}/{device.Address} is bound to driver {device.Driver ?? "none"}, the source to {need.Driver}; bind the same driver.");
+        if (need.StateBytes != 0 && device.StateBytes != need.StateBytes)
+            reasons.Add($"{host}/{device.Address} has {device.StateBytes} bytes of device state, the source {need.StateBytes}; choose a target of the same size.");
+    }
+
+    /// <summary>Several devices may lack the same.</summary>
+    private static void AddOnce(List<string> reasons, string reason)
+    {
+        if (!reasons.Contains(reason))
+            reasons.Add(reason);
     }
 
     private static string WhyNotFree(string host, DeviceStatus device) => device.State switch

@@ -1,14 +1,11 @@
 using Akka.Actor;
-using Akka.Serialization;
+using Fabric.Devices.History.Journal;
 using Google.Protobuf;
 
 namespace Fabric.Migration.Journal;
 
-/// <summary>
-/// What the journal and the snapshot store keep, as Protobuf behind short versioned manifests: no CLR name is ever written down. A manifest
-/// stands for one layout for ever; a changed layout that old readers would misread gets a new one beside it.
-/// </summary>
-public sealed class ClaimJournalSerializer(ExtendedActorSystem system) : SerializerWithStringManifest(system)
+/// <summary>What the journal and the snapshot store of control nodes keep: claims, and moves that the fabric makes by itself.</summary>
+public sealed class ClaimJournalSerializer(ExtendedActorSystem system) : ProtobufJournalSerializer(system, Layouts)
 {
     /// <summary>The binding of this serializer to what it keeps.</summary>
     public const string Hocon = """
@@ -25,7 +22,7 @@ public sealed class ClaimJournalSerializer(ExtendedActorSystem system) : Seriali
         }
         """;
 
-    private static readonly Dictionary<string, MessageParser> Parsers = new()
+    private static readonly ProtobufLayouts Layouts = new(new Dictionary<string, MessageParser>
     {
         ["claim.created.v1"] = ClaimCreated.Parser,
         ["claim.started.v1"] = ClaimStarted.Parser,
@@ -40,24 +37,27 @@ public sealed class ClaimJournalSerializer(ExtendedActorSystem system) : Seriali
         ["migration.source-released.v1"] = SourceReleased.Parser,
         ["migration.rollback-started.v1"] = RollbackStarted.Parser,
         ["migration.rolled-back.v1"] = MigrationRolledBack.Parser,
+        ["claim.device-found-sick.v1"] = DeviceFoundSick.Parser,
+        ["claim.restart-started.v1"] = RestartStarted.Parser,
+        ["claim.runner-closed.v1"] = RunnerClosed.Parser,
+        ["claim.taken-up.v1"] = ClaimTakenUp.Parser,
+        ["claim.host-leased.v1"] = HostLeased.Parser,
+        ["claim.placed-afresh.v1"] = PlacedAfresh.Parser,
         ["claim.snapshot.v1"] = ClaimSnapshot.Parser,
-    };
-
-    private static readonly Dictionary<Type, string> Manifests = Parsers.ToDictionary(
-        entry => entry.Value.ParseFrom(ByteString.Empty).GetType(), entry => entry.Key);
+        ["drain.started.v1"] = DrainStarted.Parser,
+        ["drain.host-emptied.v1"] = HostEmptied.Parser,
+        ["drain.ended.v1"] = DrainEnded.Parser,
+        ["move.started.v1"] = MoveStarted.Parser,
+        ["move.ended.v1"] = MoveEnded.Parser,
+        ["rebalance.started.v1"] = RebalanceStarted.Parser,
+        ["rebalance.ended.v1"] = RebalanceEnded.Parser,
+        ["breaker.tripped.v1"] = BreakerTripped.Parser,
+        ["breaker.reset.v1"] = BreakerReset.Parser,
+        ["moves.snapshot.v1"] = MovesSnapshot.Parser,
+    });
 
     /// <summary>Every manifest there is.</summary>
-    public static IReadOnlyCollection<string> KnownManifests => Parsers.Keys;
+    public static IReadOnlyCollection<string> KnownManifests => Layouts.Manifests;
 
     public override int Identifier => 1108;
-
-    public override string Manifest(object o) => Manifests.TryGetValue(o.GetType(), out var manifest)
-        ? manifest
-        : throw new ArgumentException($"{o.GetType().Name} is not kept in the journal.", nameof(o));
-
-    public override byte[] ToBinary(object obj) => ((IMessage)obj).ToByteArray();
-
-    public override object FromBinary(byte[] bytes, string manifest) => Parsers.TryGetValue(manifest, out var parser)
-        ? parser.ParseFrom(bytes)
-        : throw new ArgumentException($"The journal holds '{manifest}', which this version does not know; it was written by a newer one. Run that, or a later one.", nameof(manifest));
 }

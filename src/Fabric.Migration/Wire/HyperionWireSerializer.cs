@@ -1,8 +1,6 @@
-using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Akka.Event;
-using Hyperion;
-using Serializer = Akka.Serialization.Serializer;
+using Akka.Serialization;
 
 namespace Fabric.Migration.Wire;
 
@@ -13,37 +11,24 @@ namespace Fabric.Migration.Wire;
 /// </summary>
 /// <remarks>
 /// What is refused is thrown as <see cref="WireRefusedException"/>, logged as a warning and counted in
-/// <see cref="WireSetup.Refusals"/>. Remoting drops that one message and keeps the association. Hyperion's serializer may be
-/// shared by threads once its types are built, and they all are by its constructor; its sessions may not, so each call has its own.
+/// <see cref="WireSetup.Refusals"/>. Remoting drops that one message and keeps the association. Akka makes more than one of an actor system:
+/// distributed data makes its own when its first state is sent, in the middle of a connection that carries heartbeats too. All share the
+/// contract's one codec, so that only the first takes the time to compile it.
 /// </remarks>
 public sealed class HyperionWireSerializer : Serializer
 {
     public const int WireSerializerId = 1107;
 
-    private readonly WireContract contract;
     private readonly WireRefusals refusals;
-    private readonly WireProof proof;
-    private readonly Hyperion.Serializer hyperion;
+    private readonly WireCodec codec;
     private readonly ILoggingAdapter log;
 
     public HyperionWireSerializer(ExtendedActorSystem system) : base(system)
     {
         var setup = WireSetup.Of(system);
-        contract = setup.Contract;
         refusals = setup.Refusals;
-        proof = new WireProof(contract);
+        codec = setup.Contract.Codec;
         log = Logging.GetLogger(system.EventStream, typeof(HyperionWireSerializer));
-        hyperion = new Hyperion.Serializer(new SerializerOptions(
-            versionTolerance: false, // 0.12.2 writes the names and then ignores them
-            preserveObjectReferences: false,
-            surrogates: [],
-            serializerFactories: [new ClosedListFactory(contract)],
-            knownTypes: contract.Types.Select(t => t.Type),
-            ignoreISerializable: false,
-            packageNameOverrides: [],
-            disallowUnsafeTypes: true, // without it the type filter is not asked either
-            typeFilter: new WireTypeFilter(contract)));
-        Rehearse();
     }
 
     public override int Identifier => WireSerializerId;
@@ -56,7 +41,7 @@ public sealed class HyperionWireSerializer : Serializer
     {
         try
         {
-            return Write(obj);
+            return codec.Write(obj);
         }
         catch (Exception e)
         {
@@ -69,47 +54,11 @@ public sealed class HyperionWireSerializer : Serializer
     {
         try
         {
-            return Read(bytes);
+            return codec.Read(bytes);
         }
         catch (Exception e)
         {
             throw refusals.Refuse(log, "in", $"A message of {bytes.Length} bytes was not delivered. {e.Message}", e);
         }
-    }
-
-    /// <summary>Writes and reads each message once, empty: what does so is compiled now, and not while a device stands and waits for it.</summary>
-    private void Rehearse()
-    {
-        foreach (var listed in contract.Types.Where(known => contract.IsMessageListed(known.Type)))
-            Read(Write(RuntimeHelpers.GetUninitializedObject(listed.Type)));
-    }
-
-    private byte[] Write(object obj)
-    {
-        if (obj is not IWireMessage || !contract.IsMessageListed(obj.GetType()))
-            throw new WireRefusedException("It is not a message of the wire contract; only listed messages cross.");
-        using var stream = new MemoryStream();
-        stream.Write(contract.HashPrefix.Span);
-        hyperion.Serialize(obj, stream, hyperion.GetSerializerSession());
-        return stream.Length <= WireContract.MaxMessageBytes
-            ? stream.ToArray()
-            : throw new WireRefusedException(
-                $"It takes {stream.Length} bytes of at most {WireContract.MaxMessageBytes}; bulk goes by the data plane.");
-    }
-
-    private object Read(byte[] bytes)
-    {
-        if (bytes.Length > WireContract.MaxMessageBytes)
-            throw new WireRefusedException($"It is larger than {WireContract.MaxMessageBytes} bytes.");
-        var prefix = contract.HashPrefix.Span;
-        if (!bytes.AsSpan().StartsWith(prefix))
-            throw new WireRefusedException($"Its sender does not speak this node's wire contract, {contract.Hash}.");
-        proof.Prove(bytes.AsSpan(prefix.Length));
-
-        using var stream = new MemoryStream(bytes, prefix.Length, bytes.Length - prefix.Length, writable: false);
-        var message = hyperion.Deserialize(stream, hyperion.GetDeserializerSession());
-        return message is IWireMessage && stream.Position == stream.Length
-            ? message
-            : throw new WireRefusedException($"Hyperion read a {message?.GetType()} and left {stream.Length - stream.Position} bytes.");
     }
 }

@@ -28,6 +28,7 @@ public sealed class WireContract
     private static readonly SearchValues<char> HexDigits = SearchValues.Create("0123456789abcdef");
 
     private readonly FrozenDictionary<Type, WireType> byType;
+    private readonly Lazy<WireCodec> codec;
 
     private WireContract(IReadOnlyList<WireType> types, IReadOnlyList<WireUnion> unions)
     {
@@ -39,6 +40,7 @@ public sealed class WireContract
         var digest = SHA256.HashData(Encoding.UTF8.GetBytes(Text));
         Hash = HashScheme + Convert.ToHexStringLower(digest.AsSpan(0, HashBytes));
         HashPrefix = digest.AsMemory(0, HashBytes);
+        codec = new Lazy<WireCodec>(() => new WireCodec(this));
     }
 
     /// <summary>The message types, ordered by full name.</summary>
@@ -58,6 +60,8 @@ public sealed class WireContract
     /// <summary>The bytes of <see cref="Hash"/>, which lead every message.</summary>
     internal ReadOnlyMemory<byte> HashPrefix { get; }
 
+    /// <summary>What writes and reads these messages; compiled when first asked for.</summary>
+    internal WireCodec Codec => codec.Value;
 
     /// <summary>The contract of every concrete <see cref="IWireMessage"/> in <paramref name="assemblies"/>.</summary>
     /// <exception cref="WireContractException">A type or member cannot cross; there is a sentence for each.</exception>

@@ -35,12 +35,16 @@ internal static class DeviceEndpoints
         device.MapPost("/remove", RemoveAsync)
             .Produces<OperationResource>(StatusCodes.Status202Accepted)
             .Describe<OperationResource>("RemoveDevice", "Takes a device off its bus when its holder has released it; 202 says who is waited for.");
+        device.MapPut("/driver-override", OverrideAsync)
+            .Describe<OperationResource>("SetDriverOverride", "Names the one driver that may be bound to a device, and probes it anew.");
+        device.MapDelete("/driver-override", ClearOverrideAsync)
+            .Describe<OperationResource>("ClearDriverOverride", "Leaves the choice of a device's driver to its host, and probes it anew.");
         device.MapPut("/sriov", SetSriovAsync).Describe<SriovResource>("SetSriov", "Makes so many VFs of a PF, or removes them.");
         device.MapPost("/faults", FaultAsync).Describe<FaultResource>("InjectFault", "Makes an emulated function fail, or ends that.");
     }
 
     /// <summary>What a command answers: its resource, or a problem.</summary>
-    private static RouteHandlerBuilder Describe<T>(this RouteHandlerBuilder route, string name, string summary)
+    internal static RouteHandlerBuilder Describe<T>(this RouteHandlerBuilder route, string name, string summary)
     {
         foreach (var status in (int[])[400, 403, 404, 409, 422, 502, 503, 504])
             route.Produces<ProblemResource>(status, ProblemType);
@@ -128,6 +132,17 @@ internal static class DeviceEndpoints
                 : Done(host)(reply));
     }
 
+    private static Task<IResult> OverrideAsync(
+        string host, string address, DriverOverrideRequest request, HttpContext http, FabricQueries fabric) =>
+        string.IsNullOrWhiteSpace(request.Driver)
+            ? Task.FromResult(Problems.Invalid("'driver' is missing; name the driver, or vfio-pci for the core alone."))
+            : request.Driver.Length > DriverEndpoints.MaxName
+            ? Task.FromResult(Problems.Invalid($"'driver' has {request.Driver.Length} characters; the name of a driver has at most {DriverEndpoints.MaxName}."))
+            : AskAsync(fabric, host, address, device => new ChooseDriver(device, request.Driver, Endpoints.Requester(http)), Done(host));
+
+    private static Task<IResult> ClearOverrideAsync(string host, string address, HttpContext http, FabricQueries fabric) =>
+        AskAsync(fabric, host, address, device => new ChooseDriver(device, null, Endpoints.Requester(http)), Done(host));
+
     private static Task<IResult> SetSriovAsync(string host, string address, SriovRequest request, HttpContext http, FabricQueries fabric) =>
         request.Count is not { } count
             ? Task.FromResult(Problems.Invalid("count is missing; it must be 0 to 65535."))
@@ -185,7 +200,7 @@ internal static class DeviceEndpoints
     private static Task<IResult> AskAsync(
         FabricQueries fabric, string host, string address, Func<string, IDeviceOperation> operation, Func<object, IResult?> map) =>
         PciAddress.TryParse(address, out var parsed)
-            ? fabric.AskDeviceAsync(host, operation(parsed.ToString()), map)
+            ? fabric.AskHostAsync(host, operation(parsed.ToString()), map)
             : Task.FromResult(NoAddress(address));
 
     private static Func<object, IResult?> Done(string host) => reply =>

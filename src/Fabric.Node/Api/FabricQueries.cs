@@ -5,6 +5,7 @@ using Akka.Cluster;
 using Fabric.Devices;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Fleet.Moves;
 using Fabric.Node.Configuration;
 using Fabric.Node.Hosting;
 
@@ -24,7 +25,8 @@ internal sealed class FabricQueries(
     /// <summary>When a request to a claim that is made now is given up.</summary>
     public DateTimeOffset Deadline => time.GetUtcNow() + ClaimDeadline;
 
-    public async Task<IResult> AskClaimAsync(IClaimMessage message, Func<object, IResult?> map)
+    /// <param name="plans">What would be refused is the answer to a plan, and no problem.</param>
+    public async Task<IResult> AskClaimAsync(IClaimMessage message, Func<object, IResult?> map, bool plans = false)
     {
         if (presence.Current?.Claims is not { } claims)
             return NotJoined();
@@ -35,7 +37,12 @@ internal sealed class FabricQueries(
         try
         {
             var reply = await claims.Ask<object>(message, message is VerifyClaim ? LongDeadline : ClaimDeadline);
-            return reply is ClaimRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected("The claim", reply);
+            return reply switch
+            {
+                ClaimRefused { Code: RefusalCode.Plan or RefusalCode.Conflict } no when plans => Plans.Refused(no.Sentence),
+                ClaimRefused refused => Problems.From(refused),
+                _ => map(reply) ?? Unexpected("The claim", reply),
+            };
         }
         catch (AskTimeoutException)
         {
@@ -48,6 +55,37 @@ internal sealed class FabricQueries(
             return NotJoined();
         }
     }
+
+    /// <summary>Asks the fabric's drains, rebalances and breaker for something.</summary>
+    /// <param name="map">Null for an answer that does not belong to the question.</param>
+    public async Task<IResult> AskMovesAsync(IMovesCommand command, Func<object, IResult?> map)
+    {
+        if (presence.Current?.Moves is not { } moves)
+            return NotJoined();
+        try
+        {
+            var reply = await moves.Ask<object>(command, ClaimDeadline);
+            return reply switch
+            {
+                MovesRefused { Code: RefusalCode.Plan or RefusalCode.Conflict } no when command.PlanOnly => Plans.Refused(no.Sentence),
+                MovesRefused refused => Problems.From(refused),
+                _ => map(reply) ?? Unexpected("The fabric", reply),
+            };
+        }
+        catch (AskTimeoutException)
+        {
+            return Problems.Timeout("The control nodes did not answer in time; the one that does this may be starting or lost. Nothing is known of what became of the request: look before asking again.");
+        }
+        catch (TaskCanceledException)
+        {
+            return NotJoined();
+        }
+    }
+
+    /// <summary>What the control nodes know of drains, rebalances and the breaker.</summary>
+    public Task<IResult> AskMovesViewAsync(Func<MovesView, IResult> map) => AskFleetAsync(fleet => fleet.Moves is { } moves
+        ? map(moves)
+        : Problems.NotJoined("The control node has not heard of the fabric's moves yet; ask again in a moment."));
 
     /// <summary>The fabric as a control node knows it; what this host knows of itself where no control node answers.</summary>
     public async Task<IResult> AskFleetAsync(Func<FleetDescribed, IResult> map)
@@ -78,10 +116,10 @@ internal sealed class FabricQueries(
     }
 
     /// <summary>
-    /// Has a host do something with a device. In the host's own process it is done also where there is no fabric: a sick device does not wait.
+    /// Has a host do something. In the host's own process it is done also where there is no fabric: a sick device does not wait.
     /// </summary>
     /// <param name="map">Null for an answer that does not belong to the question.</param>
-    public async Task<IResult> AskDeviceAsync(string hostName, IDeviceOperation operation, Func<object, IResult?> map)
+    public async Task<IResult> AskHostAsync(string hostName, IHostOperation operation, Func<object, IResult?> map)
     {
         if (presence.Current is not { Claims: not null } membership)
         {
@@ -96,7 +134,7 @@ internal sealed class FabricQueries(
             return Problems.Timeout($"{hostName} does not answer at the moment; look at its daemon.");
         try
         {
-            return Shown(await membership.Members.GatewayOf(member).Ask<object>(operation, LongDeadline));
+            return Shown(await membership.Members.At(member, HostGateway.Name).Ask<object>(operation, LongDeadline));
         }
         catch (AskTimeoutException)
         {

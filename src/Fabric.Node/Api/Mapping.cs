@@ -1,13 +1,14 @@
 using System.Globalization;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Fleet.Moves;
 
 namespace Fabric.Node.Api;
 
 /// <summary>From what nodes tell each other to what people are shown.</summary>
 internal static class Mapping
 {
-    public static HostResource ToResource(FleetHost host)
+    public static HostResource ToResource(FleetHost host, MovesView? moves = null)
     {
         var claimable = host.Inventory?.Devices.Where(device => device.Model is not null).ToArray() ?? [];
         return new HostResource(
@@ -18,8 +19,24 @@ internal static class Mapping
             host.Inventory?.Version ?? "",
             host.Inventory?.Devices.Length ?? 0,
             claimable.Length,
-            claimable.Count(device => device.State == "closed"));
+            claimable.Count(device => device.State == "closed"),
+            host.Inventory?.Labels,
+            moves?.Drains.FirstOrDefault(drain => drain.Host == host.Name) is { } drain ? ToResource(drain) : null);
     }
+
+    public static DrainResource ToResource(DrainView drain) =>
+        new(drain.Host, drain.State, drain.RequestedBy, drain.StartedAt, [.. drain.Claims.Select(ToResource)]);
+
+    public static MovingClaimResource ToResource(MovingClaim claim) => new(
+        claim.ClaimId, claim.State, claim.From, claim.To, claim.Reason,
+        claim.Migration == 0 ? null : string.Create(CultureInfo.InvariantCulture, $"{claim.ClaimId}.{claim.Migration}"));
+
+    public static RebalanceResource ToResource(RebalanceView? rebalance) => rebalance is null
+        ? new RebalanceResource("none", null, null, [])
+        : new RebalanceResource(rebalance.State, rebalance.RequestedBy, rebalance.StartedAt, [.. rebalance.Claims.Select(ToResource)]);
+
+    public static BreakerResource ToResource(BreakerView breaker) => new(
+        breaker.Reason is null ? "closed" : "tripped", breaker.Reason, breaker.TrippedAt, breaker.ResetBy, breaker.ResetAt, breaker.Misbehaving);
 
     public static DeviceResource ToResource(string host, DeviceEntry device) => new(
         $"{host}/{device.Address}",
@@ -39,7 +56,28 @@ internal static class Mapping
         device.IommuGroup,
         device.PhysicalFunction,
         device.VirtualFunctions,
-        device.ResetMethods);
+        device.ResetMethods,
+        device.MdevUuid?.ToString(),
+        device.DriverOverride,
+        device.DriverReason,
+        device.PassedOver.Length == 0 ? null : [.. device.PassedOver.Select(static passed => new PassedOverResource(passed.Driver, passed.Reason))]);
+
+    public static DriverResource ToResource(string host, DriverLine driver) => new(
+        host, driver.Name, driver.Plugin, driver.Version, driver.State, driver.Reason, driver.Ids, driver.Model, driver.Priority, driver.InFrontOf,
+        driver.Devices);
+
+    public static MdevTypeResource ToResource(MdevTypeEntry type) => new(type.Parent, type.Type, type.Name, type.Description, type.Available);
+
+    public static MdevResource ToResource(string host, MdevEntry mdev) => new(
+        $"{host}/{mdev.Uuid}",
+        host,
+        mdev.Uuid.ToString(),
+        mdev.Parent,
+        mdev.Type,
+        mdev.AutoStart ? "auto" : "manual",
+        mdev.State,
+        mdev.Device is { } address ? $"{host}/{address}" : null,
+        mdev.Reason);
 
     /// <summary>Lines with their depth become a tree again.</summary>
     /// <param name="lines">Not empty; each node before what is below it.</param>
@@ -70,7 +108,25 @@ internal static class Mapping
         claim.Message,
         claim.CreatedAt,
         claim.Workload is { } seen ? new WorkloadResource(seen.Steps, seen.Lost, seen.Repeated, seen.Torn, seen.LongestGapMs) : null,
-        [.. claim.Migrations.Select(migration => ToResource(claim, migration))]);
+        [.. claim.Migrations.Select(migration => ToResource(claim, migration))],
+        claim.OnDeviceFailure.ToString().ToLowerInvariant(),
+        claim.Trouble is { } trouble ? ToResource(trouble) : null,
+        claim.Select.Length > 0 ? claim.Select : null,
+        claim.ApartFrom,
+        claim.OnHostLoss.ToString().ToLowerInvariant(),
+        claim.Lease is { } lease ? new LeaseResource(lease.LengthMs, lease.GrantedAt, lease.EndsAt) : null,
+        [.. claim.Devices.Select(static device => new ClaimDeviceResource(device.Model, device.Device))]);
+
+    private static DeviceFailureResource ToResource(TroubleView trouble) => new(
+        $"{trouble.Host}/{trouble.Device}",
+        trouble.Reason,
+        trouble.Readable,
+        trouble.Since,
+        trouble.Attempts,
+        trouble.Outcome,
+        trouble.ToHost is { } host ? $"{host}/{trouble.ToDevice}" : null,
+        trouble.Ms,
+        trouble.DowntimeMs);
 
     public static MigrationResource ToResource(ClaimView claim, MigrationView migration) => new(
         MigrationId(claim, migration),
@@ -91,7 +147,24 @@ internal static class Mapping
         migration.Verified,
         migration.Checksum,
         [.. migration.Phases.Select(phase => new PhaseResource(phase.Name, phase.Ms, phase.Downtime))],
-        migration.RequestedBy);
+        migration.RequestedBy,
+        migration.Cause,
+        migration.PredictedDowntimeMs,
+        migration.OnNoConvergence.ToString().ToLowerInvariant(),
+        migration.DirtyBytesPerSecond / 1048576.0);
+
+    public static MigrationPlanResource ToResource(MigrationPlanned plan) => new(
+        plan.From,
+        plan.FromDevices,
+        plan.Id is null ? null : plan.Targets[0].Host,
+        [.. plan.Targets.Select(static target => new TargetPlanResource(target.Host, target.Devices.Length > 0, target.Devices, target.Reasons))],
+        plan.StateBytes,
+        plan.MemoryBytes,
+        plan.BytesPerSecond == 0 ? null : plan.BytesPerSecond / 1048576.0,
+        plan.TotalMs,
+        plan.DowntimeMs,
+        plan.DowntimeLimitMs,
+        plan.MeasuredBy is { } number ? string.Create(CultureInfo.InvariantCulture, $"{plan.ClaimId}.{number}") : null);
 
     public static EventResource ToResource(NumberedEvent numbered) => new(
         numbered.Id, numbered.Event.Time, numbered.Event.Kind, numbered.Event.Subject, numbered.Event.Node, numbered.Event.Message);

@@ -1,5 +1,6 @@
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Fleet.Moves;
 using Fabric.Vfio;
 
 namespace Fabric.Node.Api;
@@ -20,13 +21,17 @@ internal static class Problems
     public static IResult JournalUnavailable(string sentence) =>
         Of(StatusCodes.Status503ServiceUnavailable, "Journal unavailable", ProblemCode.JournalUnavailable, sentence);
 
-    public static IResult From(ClaimRefused refused) => refused.Code switch
+    public static IResult From(ClaimRefused refused) => From(refused.Code, refused.Sentence);
+
+    public static IResult From(MovesRefused refused) => From(refused.Code, refused.Sentence);
+
+    private static IResult From(RefusalCode code, string sentence) => code switch
     {
-        RefusalCode.NotFound => NotFound(refused.Sentence),
-        RefusalCode.Plan => Of(StatusCodes.Status409Conflict, "Refused by plan", ProblemCode.RefusedByPlan, refused.Sentence),
-        RefusalCode.Conflict => Conflict(refused.Sentence),
-        RefusalCode.JournalUnavailable => JournalUnavailable(refused.Sentence),
-        _ => Timeout(refused.Sentence),
+        RefusalCode.NotFound => NotFound(sentence),
+        RefusalCode.Plan => Of(StatusCodes.Status409Conflict, "Refused by plan", ProblemCode.RefusedByPlan, sentence),
+        RefusalCode.Conflict => Conflict(sentence),
+        RefusalCode.JournalUnavailable => JournalUnavailable(sentence),
+        _ => Timeout(sentence),
     };
 
     /// <summary>What a device, its core or its host said no to. The errno stays what it is; the status is what HTTP has nearest to it.</summary>

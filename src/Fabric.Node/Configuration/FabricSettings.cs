@@ -7,6 +7,8 @@ internal sealed record FabricSettings
 
     public ClusterSettings Cluster { get; init; } = new();
 
+    public TlsSettings Tls { get; init; } = new();
+
     public ApiSettings Api { get; init; } = new();
 
     public DataPlaneSettings DataPlane { get; init; } = new();
@@ -15,11 +17,23 @@ internal sealed record FabricSettings
 
     public DevicesSettings Devices { get; init; } = new();
 
+    public FleetSettings Fleet { get; init; } = new();
+
+    public DriversSettings Drivers { get; init; } = new();
+
+    public TelemetrySettings Telemetry { get; init; } = new();
+
     public HardwareSettings Hardware { get; init; } = new();
 
     public bool IsControl => Node.Roles.Contains("control");
 
     public bool IsHost => Node.Roles.Contains("host");
+}
+
+internal sealed record TelemetrySettings
+{
+    /// <summary>Where traces go, OTLP over gRPC; nowhere when empty.</summary>
+    public string Otlp { get; init; } = "";
 }
 
 internal sealed record NodeSettings
@@ -31,6 +45,37 @@ internal sealed record NodeSettings
     public string[] Roles { get; init; } = [];
 
     public string DataDirectory { get; init; } = "data";
+
+    /// <summary>What claims select hosts by, <c>key=value</c> each.</summary>
+    public string[] Labels { get; init; } = [];
+}
+
+/// <summary>How much the fabric moves by itself; of control nodes, the same on each.</summary>
+internal sealed record FleetSettings
+{
+    /// <summary>Migrations under way at once, whoever asked for them, before a drain or a rebalance begins another.</summary>
+    public int Migrations { get; init; } = 5;
+
+    /// <summary>Of those, how many may leave one host.</summary>
+    public int OutgoingPerHost { get; init; } = 2;
+
+    /// <summary>Migrations of one claim that may fail in a drain before a person has to look.</summary>
+    public int Attempts { get; init; } = 3;
+
+    public BreakerSettings Breaker { get; init; } = new();
+}
+
+/// <summary>When automatic moves stop.</summary>
+internal sealed record BreakerSettings
+{
+    /// <summary>More than this share of the hosts, or of the devices of one model, per cent.</summary>
+    public int SharePercent { get; init; } = 50;
+
+    /// <summary>In which they begin to misbehave.</summary>
+    public string Window { get; init; } = "5min";
+
+    /// <summary>Fewer never stop anything.</summary>
+    public int Least { get; init; } = 2;
 }
 
 internal sealed record ClusterSettings
@@ -43,6 +88,22 @@ internal sealed record ClusterSettings
 
     /// <summary>The control nodes, <c>ip:port</c> each. A control node whose list is empty, or begins with itself and is not answered, founds the fabric.</summary>
     public string[] Seeds { get; init; } = [];
+
+    /// <summary>Lets addresses other than loopback be used without TLS: whoever reaches them can then do everything that a member can.</summary>
+    public bool Insecure { get; init; }
+}
+
+/// <summary>PEM files by which this daemon is known to others and knows them; all three or none.</summary>
+internal sealed record TlsSettings
+{
+    public string Certificate { get; init; } = "";
+
+    public string Key { get; init; } = "";
+
+    /// <summary>The authority of the fabric: who has a certificate of it is a member.</summary>
+    public string Ca { get; init; } = "";
+
+    public bool IsSet => Ca.Length > 0;
 }
 
 internal sealed record ApiSettings
@@ -98,6 +159,13 @@ internal sealed record DevicesSettings
     public int ConcurrentProbes { get; init; } = 16;
 }
 
+/// <summary>Drivers that are not in the box.</summary>
+internal sealed record DriversSettings
+{
+    /// <summary>A folder with one for each plugin; empty for none.</summary>
+    public string Folder { get; init; } = "";
+}
+
 /// <summary>Whether opens and resets that meet contention are tried again.</summary>
 internal sealed record RetrySettings
 {
@@ -129,11 +197,28 @@ internal sealed record EmulatedSettings
     /// <summary>The virtual functions are there from the start and stay; else the host makes them through SR-IOV.</summary>
     public bool VirtualFunctionsAtStart { get; init; } = true;
 
+    /// <summary>Cards beside the accelerators.</summary>
+    public CardSettings[] Cards { get; init; } = [];
+
     /// <summary>Device state of each virtual function, such as <c>64MiB</c>.</summary>
     public string StateSize { get; init; } = "64MiB";
 
+    /// <summary>What mediated devices can be made of, by name; none offers none.</summary>
+    public string[] MdevParents { get; init; } = [];
+
     /// <summary><see cref="StateSize"/> in bytes; 0 where it is not a size, which the loader refuses.</summary>
     internal long StateBytes => ByteSize.TryParse(StateSize, out var bytes) ? bytes : 0;
+}
+
+/// <summary>Emulated cards of one model.</summary>
+internal sealed record CardSettings
+{
+    public string Model { get; init; } = "";
+
+    public int Count { get; init; } = 1;
+
+    /// <summary>VFs that each has from the start.</summary>
+    public int VirtualFunctions { get; init; }
 }
 
 internal sealed record LinuxSettings

@@ -2,7 +2,10 @@ using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Fabric.Hardware.Emulated;
+using Fabric.Hardware.Emulated.Mdev;
 using Fabric.Hardware.Specs.Accelerator;
+using Fabric.Migration.Fleet.Moves;
 using Fabric.Node.Hosting;
 using Fabric.Vfio;
 using Npgsql;
@@ -74,36 +77,63 @@ internal static partial class SettingsLoader
         foreach (var role in settings.Node.Roles)
             Require(role is "control" or "host", $"node.roles has '{role}'; there are 'control' and 'host'.");
 
+        foreach (var label in settings.Node.Labels)
+            Require(PlacementWords.IsLabel(label), $"node.labels has '{label}'; write key=value, each of letters, digits, dots, dashes and underscores, at most 63.");
+        Require(settings.Node.Labels.DistinctBy(static label => label.Split('=')[0]).Count() == settings.Node.Labels.Length, "node.labels has a key twice; give each one value.");
         Require(settings.Node.DataDirectory.Length > 0, "node.dataDirectory is empty; name a folder.");
-        CheckAddress("cluster.address", settings.Cluster.Address);
-        CheckAddress("dataPlane.address", settings.DataPlane.Address);
+        CheckTls(settings.Tls);
+        var safe = settings.Tls.IsSet || settings.Cluster.Insecure;
+        CheckAddress("cluster.address", settings.Cluster.Address, safe);
+        CheckAddress("dataPlane.address", settings.DataPlane.Address, safe);
         CheckPort("cluster.port", settings.Cluster.Port);
         CheckPort("dataPlane.port", settings.DataPlane.Port);
         foreach (var seed in settings.Cluster.Seeds)
         {
             // Compared with how it is printed: "1:2" would be read as 0.0.0.1:2.
             Require(IPEndPoint.TryParse(seed, out var point) && point.Port != 0 && point.ToString() == seed, $"cluster.seeds has '{seed}'; write ip:port.");
-            Require(IPAddress.IsLoopback(point!.Address), $"cluster.seeds has '{seed}', which is not loopback; {NotEncrypted}");
+            Require(safe || IPAddress.IsLoopback(point!.Address), $"cluster.seeds has '{seed}', which is not loopback; {NotEncrypted}");
         }
 
         Require(settings.IsControl || settings.Cluster.Seeds.Length > 0, "cluster.seeds is empty; a host needs the address of at least one control node.");
 
-        Require(
-            Uri.TryCreate(settings.Api.Url, UriKind.Absolute, out var url) && url.Scheme == Uri.UriSchemeHttp && IPAddress.TryParse(url.Host.Trim('[', ']'), out _) && url is { PathAndQuery: "/", Fragment: "", UserInfo: "" },
-            $"api.url '{settings.Api.Url}' must be http://ip:port.");
-        Require(IPAddress.IsLoopback(IPAddress.Parse(url!.Host.Trim('[', ']'))), $"api.url '{settings.Api.Url}' is not loopback, and the API has no authentication yet; put a proxy that has before it.");
+        CheckApi(settings);
 
+        CheckTelemetry(settings.Telemetry.Otlp);
         CheckDevices(settings.Devices);
+        CheckFleet(settings.Fleet);
         CheckJournal(settings.Journal.Connection);
 
         foreach (var driver in settings.Hardware.WithoutDrivers)
-            Require(HostDrivers.Has(driver), $"hardware.withoutDrivers has '{driver}'; there is {string.Join(", ", HostDrivers.Names)}.");
+            Require(HostDrivers.Has(driver), $"hardware.withoutDrivers has '{driver}'; there are {string.Join(", ", HostDrivers.Names)}.");
         var emulated = settings.Hardware.Emulated;
         Require(emulated.Accelerators is >= 0 and <= 16, "hardware.emulated.accelerators must be 0 to 16.");
         Require(emulated.FunctionsPerAccelerator is >= 0 and <= 7, "hardware.emulated.functionsPerAccelerator must be 0 to 7.");
         Require(
             emulated.StateBytes > 0 && emulated.StateBytes % AcceleratorState.Granule == 0 && emulated.StateBytes <= 32L << 30,
             $"hardware.emulated.stateSize '{emulated.StateSize}' must be a multiple of {AcceleratorState.Granule / 1024}KiB, at most 32GiB, such as 64MiB.");
+        foreach (var card in emulated.Cards)
+            CheckCard(card);
+        foreach (var parent in emulated.MdevParents)
+        {
+            Require(
+                EmulatedMdevParents.Names.Contains(parent),
+                $"hardware.emulated.mdevParents has '{parent}'; there are {string.Join(", ", EmulatedMdevParents.Names)}.");
+        }
+
+        Require(
+            emulated.MdevParents.Distinct().Count() == emulated.MdevParents.Length, "hardware.emulated.mdevParents has a parent twice; name each once.");
+    }
+
+    private static void CheckCard(CardSettings card)
+    {
+        var model = EmulatedModels.All.FirstOrDefault(known => known.Name == card.Model);
+        Require(
+            model is not null,
+            $"hardware.emulated.cards has model '{card.Model}'; there are {string.Join(", ", EmulatedModels.All.Select(static known => known.Name))}.");
+        Require(card.Count is >= 1 and <= 100_000, $"hardware.emulated.cards has {card.Count} cards of model {card.Model}; write 1 to 100000.");
+        Require(
+            card.VirtualFunctions >= 0 && card.VirtualFunctions <= model!.TotalVirtualFunctions,
+            $"hardware.emulated.cards has {card.VirtualFunctions} virtualFunctions for model {card.Model}; it has at most {model!.TotalVirtualFunctions}.");
     }
 
     private static void CheckDevices(DevicesSettings devices)
@@ -125,20 +155,58 @@ internal static partial class SettingsLoader
         Require(devices.ResetOrder.Distinct().Count() == devices.ResetOrder.Length, "devices.resetOrder has a method twice; name each once.");
     }
 
+    private static void CheckFleet(FleetSettings fleet)
+    {
+        Require(fleet.Migrations is >= 1 and <= 1000, "fleet.migrations must be 1 to 1000.");
+        Require(fleet.OutgoingPerHost is >= 1 and <= 1000, "fleet.outgoingPerHost must be 1 to 1000.");
+        Require(fleet.Attempts is >= 1 and <= 100, "fleet.attempts must be 1 to 100.");
+        Require(fleet.Breaker.SharePercent is >= 1 and <= 100, "fleet.breaker.sharePercent must be 1 to 100; 100 never stops automatic moves.");
+        Require(fleet.Breaker.Least is >= 1 and <= 1_000_000, "fleet.breaker.least must be 1 to 1000000.");
+        CheckDuration("fleet.breaker.window", fleet.Breaker.Window, TimeSpan.FromDays(1));
+    }
+
     private static void CheckDuration(string setting, string text, TimeSpan most) => Require(
         Duration.TryParse(text, out var duration) && duration > TimeSpan.Zero && duration <= most,
         string.Create(
             CultureInfo.InvariantCulture,
             $"{setting} '{text}' must be a whole number of ms, s, min or h, such as 500ms, above 0 and at most {most.TotalSeconds} s."));
 
-    private const string NotEncrypted = "connections between nodes are not encrypted yet, so other addresses are refused.";
+    private const string NotEncrypted = "connections there need tls (certificate, key and ca), or cluster.insecure=true if whoever reaches them may do everything.";
 
-    /// <summary>Without TLS nothing is bound but loopback.</summary>
-    private static void CheckAddress(string setting, string address)
+    private static void CheckTls(TlsSettings tls)
+    {
+        var given = new[] { tls.Certificate, tls.Key, tls.Ca }.Count(static file => file.Length > 0);
+        Require(given is 0 or 3, $"tls has {given} of certificate, key and ca; give the three PEM files together, or none of them.");
+    }
+
+    /// <summary>Without TLS nothing is bound but loopback, unless that is meant.</summary>
+    private static void CheckAddress(string setting, string address, bool safe)
     {
         Require(IPAddress.TryParse(address, out var ip), $"{setting} '{address}' is not an IP address.");
-        Require(IPAddress.IsLoopback(ip!), $"{setting} '{address}' is not loopback; {NotEncrypted}");
+        Require(safe || IPAddress.IsLoopback(ip!), $"{setting} '{address}' is not loopback; {NotEncrypted}");
+        Require(
+            !ip!.Equals(IPAddress.Any) && !ip.Equals(IPAddress.IPv6Any),
+            $"{setting} '{address}' is every address of this machine, and others need one to reach it on; give that.");
     }
+
+    private static void CheckApi(FabricSettings settings)
+    {
+        Require(
+            Uri.TryCreate(settings.Api.Url, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
+            && IPAddress.TryParse(url.Host.Trim('[', ']'), out _) && url is { PathAndQuery: "/", Fragment: "", UserInfo: "" },
+            $"api.url '{settings.Api.Url}' must be http://ip:port, or https://ip:port with tls.");
+        var isSecure = url!.Scheme == Uri.UriSchemeHttps;
+        Require(!isSecure || settings.Tls.IsSet, $"api.url '{settings.Api.Url}' needs tls: certificate, key and ca.");
+        Require(
+            isSecure || settings.Cluster.Insecure || IPAddress.IsLoopback(IPAddress.Parse(url.Host.Trim('[', ']'))),
+            $"api.url '{settings.Api.Url}' is not loopback, and http asks nobody who they are; write https with tls, "
+            + "or set cluster.insecure=true if whoever reaches it may do everything.");
+    }
+
+    private static void CheckTelemetry(string otlp) => Require(
+        otlp.Length == 0 || (Uri.TryCreate(otlp, UriKind.Absolute, out var url) && (url.Scheme is "http" or "https")
+            && url is { PathAndQuery: "/", Fragment: "", UserInfo: "", Host.Length: > 0 }),
+        "telemetry.otlp must be http://host:port or https://host:port of a collector that takes OTLP over gRPC, or empty for none.");
 
     private static void CheckPort(string setting, int port) => Require(port is >= 0 and <= 65535, $"{setting} {port} is not a port.");
 

@@ -29,8 +29,8 @@ internal static class SettingsShape
     private static void CheckSetting(IConfigurationSection given, Type type, string name)
     {
         var nested = given.GetChildren().Any();
-        if (type == typeof(string[]))
-            CheckList(given, nested, name);
+        if (type.IsArray)
+            CheckList(given, nested, name, type == typeof(string[]) ? null : type.GetElementType());
         else if (type == typeof(string))
             Require(!nested && given.Value is not null, name, "text", given, nested);
         else if (type == typeof(int))
@@ -43,12 +43,19 @@ internal static class SettingsShape
             Require(string.IsNullOrEmpty(given.Value), name, "a section, { … }", given, nested);
     }
 
-    private static void CheckList(IConfigurationSection given, bool nested, string name)
+    /// <param name="section">What its items are; null for texts.</param>
+    private static void CheckList(IConfigurationSection given, bool nested, string name, Type? section)
     {
+        var kind = section is null ? "a list of texts" : "a list of sections";
         // An empty list has neither a value nor children.
-        Require(nested || given.Value is { Length: 0 }, name, "a list of texts", given, nested);
+        Require(nested || given.Value is { Length: 0 }, name, kind, given, nested);
         foreach (var item in given.GetChildren())
-            Require(int.TryParse(item.Key, NumberStyles.None, CultureInfo.InvariantCulture, out _) && item.Value is not null, name, "a list of texts", item, item.GetChildren().Any());
+        {
+            var isItem = int.TryParse(item.Key, NumberStyles.None, CultureInfo.InvariantCulture, out _) && item.Value is null == section is not null;
+            Require(isItem, name, kind, item, item.GetChildren().Any());
+            if (section is not null)
+                Check(item, section, $"{name}.{item.Key}.");
+        }
     }
 
     private static void Require(bool holds, string name, string kind, IConfigurationSection given, bool nested)

@@ -10,10 +10,10 @@ using Fabric.Vfio.Uapi;
 namespace Fabric.Node.Consumers;
 
 /// <summary>
-/// An emulated virtual machine whose only program drives the accelerator and checks every step that arrives in its memory: none may be lost,
+/// The program that drives an accelerator and checks every step that arrives in its memory: none may be lost,
 /// repeated or torn, whatever the device and the memory went through meanwhile.
 /// </summary>
-internal sealed class AcceleratorGuest : IConsumer
+internal sealed class AcceleratorGuest : IGuestProgram
 {
     /// <summary>The head in the first page, the ring from the second on.</summary>
     private const int RingOffset = 4096;
@@ -24,14 +24,15 @@ internal sealed class AcceleratorGuest : IConsumer
     private readonly GuestMemory memory;
     private readonly TimeProvider time;
     private readonly ITimer timer;
+    private readonly ulong memoryIova;
     private readonly int stepsPerSecond;
     private readonly ulong slots;
     private Registers registers;
     private bool running;
 
-    public AcceleratorGuest(long memoryBytes, int stepsPerSecond, TimeProvider time)
+    public AcceleratorGuest(GuestMemory memory, ulong memoryIova, int stepsPerSecond, TimeProvider time)
     {
-        memory = new GuestMemory(memoryBytes);
+        (this.memory, this.memoryIova) = (memory, memoryIova);
         slots = (memory.Length - RingOffset) / AcceleratorRecord.Bytes;
         this.stepsPerSecond = stepsPerSecond;
         this.time = time;
@@ -51,10 +52,6 @@ internal sealed class AcceleratorGuest : IConsumer
         public long SeenAt;
         public long LongestGapTicks;
     }
-
-    public IDmaMemory Memory => memory;
-
-    public ulong MemoryIova => 0x4000_0000;
 
     public WorkloadCounters Counters
     {
@@ -78,11 +75,11 @@ internal sealed class AcceleratorGuest : IConsumer
 
         var done = await RestoreConfigAsync(device);
         if (done.IsOk)
-            done = await WriteAsync(device, AcceleratorRegister.RingIova, MemoryIova + RingOffset);
+            done = await WriteAsync(device, AcceleratorRegister.RingIova, memoryIova + RingOffset);
         if (done.IsOk)
             done = await WriteAsync(device, AcceleratorRegister.RingSlots, slots);
         if (done.IsOk)
-            done = await WriteAsync(device, AcceleratorRegister.HeadIova, MemoryIova);
+            done = await WriteAsync(device, AcceleratorRegister.HeadIova, memoryIova);
         if (done.IsOk)
             done = await WriteAsync(device, AcceleratorRegister.Pace, (uint)stepsPerSecond);
         if (done.IsOk)
@@ -244,10 +241,4 @@ internal sealed class AcceleratorGuest : IConsumer
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
         return device.WriteAsync(AcceleratorBar.Registers, (ulong)register, bytes);
     }
-}
-
-/// <summary>The consumers of a node without a VMM: emulated guests.</summary>
-internal sealed class AcceleratorGuestFactory(TimeProvider time) : IConsumerFactory
-{
-    public IConsumer Create(string claimId, long memoryBytes, int stepsPerSecond) => new AcceleratorGuest(memoryBytes, stepsPerSecond, time);
 }

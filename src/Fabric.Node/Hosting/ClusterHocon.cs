@@ -46,8 +46,9 @@ internal static class ClusterHocon
             akka.remote.dot-netty.tcp {
               hostname = "{{settings.Cluster.Address}}"
               port = {{settings.Cluster.Port}}
+              enable-ssl = {{(settings.Tls.IsSet ? "on" : "off")}}
             }
-            akka.cluster.seed-nodes = [{{string.Join(", ", settings.Cluster.Seeds.Select(seed => $"\"akka.tcp://fabric@{seed}\""))}}]
+            akka.cluster.seed-nodes = [{{string.Join(", ", settings.Cluster.Seeds.Select(seed => $"\"akka.{(settings.Tls.IsSet ? "ssl." : "")}tcp://fabric@{seed}\""))}}]
             akka.cluster.roles = [{{string.Join(", ", FabricMembers.RolesOf(settings.Node.Name, settings.Node.Roles, JournalKind(settings)).Select(role => $"\"{role}\""))}}]
             """;
         if (settings.IsControl)

@@ -1,6 +1,7 @@
 using System.Reflection;
 using Fabric.Migration.Wire;
 using Fabric.Node.Configuration;
+using Fabric.Node.Security;
 
 namespace Fabric.Node.Hosting;
 
@@ -22,25 +23,30 @@ internal sealed class FabricPresence
 
 /// <summary>Keeps the daemon a member: joins, waits for the membership to end, joins anew. Devices go on meanwhile.</summary>
 internal sealed class ClusterNode(
-    FabricSettings settings, FabricPresence presence, JournalOfNode journal, HostOfNode host, WireSetup wire, ApiAddress api,
+    FabricSettings settings, CredentialsOfNode credentials, FabricPresence presence, JournalOfNode journal, HostOfNode host, WireSetup wire, ApiAddress api,
     ILoggerFactory loggers, TimeProvider time, IHostApplicationLifetime lifetime, ILogger<ClusterNode> log) : BackgroundService
 {
     private static readonly TimeSpan RejoinPause = TimeSpan.FromMilliseconds(500);
+
+    private readonly MetControls met = new();
 
     public static string Version { get; } =
         typeof(ClusterNode).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "unknown";
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        // A port that the system chose is kept: others look for this node where it was.
+        var lasting = settings;
         while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
                 var url = await api.WhenListening.WaitAsync(stoppingToken);
-                await using var membership = await Membership.BeginAsync(settings, journal.Sqlite?.ConnectionString, wire, loggers);
+                await using var membership = await Membership.BeginAsync(lasting, journal.Sqlite?.ConnectionString, wire, loggers, credentials.Tls);
                 presence.Bound.TrySetResult(membership);
                 presence.Current = membership;
-                await membership.JoinAsync(settings, host.System, url, Version, time, stoppingToken);
+                lasting = settings with { Cluster = settings.Cluster with { Port = membership.Address.Port ?? settings.Cluster.Port } };
+                await membership.JoinAsync(settings, met, host.System, url, Version, time, stoppingToken);
                 await membership.Ended.WaitAsync(stoppingToken);
                 log.LogWarning("This node is out of the fabric; its devices go on, and it joins anew");
             }
@@ -65,6 +71,9 @@ internal sealed class ClusterNode(
         }
     }
 }
+
+/// <summary>By what this node is known to others, if by anything.</summary>
+internal sealed record CredentialsOfNode(NodeCredentials? Tls);
 
 /// <summary>The journal this node writes, if it is embedded.</summary>
 internal sealed record JournalOfNode(SqliteJournal? Sqlite) : IDisposable

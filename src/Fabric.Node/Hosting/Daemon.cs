@@ -5,6 +5,7 @@ using System.Text.Json.Serialization;
 using Fabric.Migration.Wire;
 using Fabric.Node.Api;
 using Fabric.Node.Configuration;
+using Fabric.Node.Security;
 using Microsoft.AspNetCore.Http.Json;
 
 namespace Fabric.Node.Hosting;
@@ -18,6 +19,7 @@ internal static class Daemon
         try
         {
             var settings = SettingsLoader.Load(configFile, overrides);
+            NodeCredentials.Check(settings.Tls);
             if (checkOnly)
             {
                 Console.WriteLine($"{settings.Node.Name}: the settings are right.");
@@ -78,7 +80,13 @@ internal static class Daemon
         // A daemon that cannot start says so in one sentence, below.
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.Critical);
         builder.WebHost.UseUrls(settings.Api.Url);
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = ApiJson.MaxRequestBytes);
+        builder.WebHost.UseKestrelHttpsConfiguration();
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.Limits.MaxRequestBodySize = ApiJson.MaxRequestBytes;
+            if (kestrel.ApplicationServices.GetRequiredService<CredentialsOfNode>().Tls is { } credentials)
+                kestrel.ConfigureHttpsDefaults(https => credentials.Secure(https, isLocal: new Uri(settings.Api.Url).IsLoopback));
+        });
         builder.Services.Configure<HostOptions>(options => options.ShutdownTimeout = TimeSpan.FromSeconds(15));
         builder.Services.Configure<JsonOptions>(json =>
         {
@@ -91,10 +99,14 @@ internal static class Daemon
         builder.Services
             .AddSingleton(settings)
             .AddSingleton(TimeProvider.System)
+            .AddSingleton(services => new CredentialsOfNode(
+                NodeCredentials.Load(settings.Tls, services.GetRequiredService<ILoggerFactory>().CreateLogger("Tls"))))
             .AddSingleton(new JournalOfNode(settings is { IsControl: true, Journal.IsSqlite: true } ? SqliteJournal.Open(settings.Node.DataDirectory) : null))
             .AddSingleton(new WireSetup(WireContract.From(typeof(IWireMessage).Assembly)))
             .AddSingleton(services => new HostOfNode(settings.IsHost
-                ? HostSystem.Start(settings, services.GetRequiredService<ILoggerFactory>(), services.GetRequiredService<TimeProvider>())
+                ? HostSystem.Start(
+                    settings, services.GetRequiredService<ILoggerFactory>(), services.GetRequiredService<TimeProvider>(),
+                    services.GetRequiredService<CredentialsOfNode>().Tls)
                 : null))
             .AddSingleton<ApiAddress>()
             .AddSingleton<FabricPresence>()
@@ -102,8 +114,11 @@ internal static class Daemon
             .AddSingleton<FabricQueries>()
             .AddHostedService<ClusterNode>();
 
+        builder.Services.AddTelemetry(settings);
         var app = builder.Build();
         app.UseFabricFailures();
+        app.UseRouting();
+        app.UsePlans();
         app.MapOpenApi();
         app.MapFabricApi();
         return app;

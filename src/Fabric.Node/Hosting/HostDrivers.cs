@@ -1,17 +1,15 @@
 using Fabric.Devices.Drivers;
-using Fabric.Drivers.Accelerator;
+using Fabric.Drivers;
 
 namespace Fabric.Node.Hosting;
 
-/// <summary>The variant drivers in the box.</summary>
+/// <summary>The variant drivers of a host.</summary>
 internal static class HostDrivers
 {
-    private static readonly DriverRegistration[] All = [AcceleratorDriver.Registration];
-
-    public static IEnumerable<string> Names => All.Select(driver => driver.Name);
+    public static IEnumerable<string> Names => BuiltInDrivers.All.Select(static driver => driver.Name).Distinct();
 
     public static bool Has(string name) => Names.Contains(name, StringComparer.Ordinal);
 
     /// <summary>What a host binds: all but those that it is told to do without.</summary>
-    public static DriverCatalog Without(IReadOnlyCollection<string> names) => new([.. All.Where(driver => !names.Contains(driver.Name))]);
+    public static DriverCatalog Without(IReadOnlyCollection<string> names) => new([.. BuiltInDrivers.All.Where(driver => !names.Contains(driver.Name))]);
 }

@@ -6,14 +6,19 @@ using Akka.Configuration;
 using Akka.Hosting.Logging;
 using Akka.Persistence.Sql;
 using Fabric.Devices;
+using Fabric.Devices.Hardware;
+using Fabric.Devices.Drivers.Plugins;
 using Fabric.Devices.History;
 using Fabric.Devices.History.Journal;
+using Fabric.Devices.Mdev;
 using Fabric.Hardware.Emulated;
 using Fabric.Hardware.Emulated.Accelerator;
+using Fabric.Hardware.Emulated.Mdev;
 using Fabric.Hardware.Linux;
 using Fabric.Migration.DataPlane;
 using Fabric.Migration.Hosts;
 using Fabric.Node.Configuration;
+using Fabric.Node.Security;
 using Fabric.Node.Consumers;
 using Fabric.Vfio.Core;
 
@@ -55,35 +60,51 @@ internal sealed class HostSystem : IAsyncDisposable
     public string? HistoryTrouble => trouble.Why;
 
     /// <exception cref="SettingsException">See <see cref="SqliteJournal.OpenHistory"/>.</exception>
-    public static HostSystem Start(FabricSettings settings, ILoggerFactory loggers, TimeProvider time)
+    public static HostSystem Start(FabricSettings settings, ILoggerFactory loggers, TimeProvider time, NodeCredentials? credentials = null)
     {
         var journal = SqliteJournal.OpenHistory(settings.Node.DataDirectory);
         var trouble = new HistoryTrouble();
         var bus = new EmulatedBus(BusOptions(settings.Hardware.Emulated), time);
+        var dataPlane = new DataPlaneOptions();
         var listener = new DataPlaneListener(
-            loggers.CreateLogger("DataPlane"), endPoint: new IPEndPoint(IPAddress.Parse(settings.DataPlane.Address), settings.DataPlane.Port));
+            loggers.CreateLogger("DataPlane"),
+            credentials?.Secure(dataPlane) ?? dataPlane,
+            new IPEndPoint(IPAddress.Parse(settings.DataPlane.Address), settings.DataPlane.Port));
+        var mdevs = MdevOptionsOf(settings);
         var system = ActorSystem.Create(
             "host", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(Hocon(journal))));
         var devices = system.ActorOf(
             HostActor.Props(new Fabric.Devices.HostOptions(
-                bus,
+                mdevs is null ? bus : new CompositeBus(bus, MdevBus.Domain, mdevs.Bus),
                 HostDrivers.Without(settings.Hardware.WithoutDrivers),
                 Inventory(settings.Hardware.Linux),
                 function => (function as AcceleratorVirtualFunction)?.StateBytes,
                 time)
             {
                 Devices = DeviceOptionsOf(settings.Devices),
+                Mdev = mdevs,
+                Plugins = settings.Drivers.Folder.Length > 0 ? new PluginOptions(Path.GetFullPath(settings.Drivers.Folder)) : null,
                 History = JournaledHistory.Props(new HistoryOptions { OnTrouble = why => trouble.Why = why }),
             }),
             "host");
         var attachments = system.ActorOf(
-            AttachmentsActor.Props(settings.Node.Name, devices, new AcceleratorGuestFactory(time), listener, time), "attachments");
+            AttachmentsActor.Props(settings.Node.Name, devices, new GuestFactory(time), listener, time), "attachments");
         return new HostSystem(bus, journal, trouble, listener, system, devices, attachments);
     }
 
+    /// <summary>Null for a host that nothing can be made of.</summary>
+    private static MdevOptions? MdevOptionsOf(FabricSettings settings) => settings.Hardware.Emulated.MdevParents is not { Length: > 0 } names
+        ? null
+        : new MdevOptions(
+            new MdevBus([.. names.Select(EmulatedMdevParents.Create)]), new MdevDirectory(Path.Combine(settings.Node.DataDirectory, "mdev.d")));
+
     /// <summary>What settings say of emulated hardware.</summary>
     private static EmulatedBusOptions BusOptions(EmulatedSettings emulated) =>
-        new(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes) { VirtualFunctionsAtStart = emulated.VirtualFunctionsAtStart };
+        new(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes) 
+        {
+            VirtualFunctionsAtStart = emulated.VirtualFunctionsAtStart,
+            Cards = [.. emulated.Cards.Select(static card => new EmulatedCard(card.Model, card.Count, VirtualFunctions: card.VirtualFunctions))],
+        };
 
     /// <summary>The functions handed out are emulated: their PFs, which have no driver of their own, make VFs (SV-5).</summary>
     /// <param name="settings">As <see cref="SettingsLoader"/> has let them through.</param>

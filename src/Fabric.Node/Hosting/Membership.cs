@@ -10,8 +10,10 @@ using Akka.Persistence.Sql;
 using Akka.Remote;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Fleet.Moves;
 using Fabric.Migration.Wire;
 using Fabric.Node.Configuration;
+using Fabric.Node.Security;
 
 namespace Fabric.Node.Hosting;
 
@@ -45,6 +47,9 @@ internal sealed class Membership : IAsyncDisposable
     /// <summary>The shard region of claims, or its proxy; null until this node is up.</summary>
     public IActorRef? Claims { get; private set; }
 
+    /// <summary>Reaches the fabric's drains, rebalances and breaker; null until this node is up.</summary>
+    public IActorRef? Moves { get; private set; }
+
     /// <summary>Completes when the node left the cluster, or was put out of it.</summary>
     public Task Ended => System.WhenTerminated;
 
@@ -53,13 +58,16 @@ internal sealed class Membership : IAsyncDisposable
 
     public bool IsUp => Cluster.Get(System) is { IsTerminated: false } cluster && cluster.SelfMember.Status == MemberStatus.Up;
 
-    public static async Task<Membership> BeginAsync(FabricSettings settings, string? sqlite, WireSetup wire, ILoggerFactory loggers)
+    public static async Task<Membership> BeginAsync(
+        FabricSettings settings, string? sqlite, WireSetup wire, ILoggerFactory loggers, NodeCredentials? credentials = null)
     {
         var builder = new HostApplicationBuilder(new HostApplicationBuilderSettings { DisableDefaults = true });
         builder.Services.AddSingleton(loggers);
         builder.Services.AddAkka("fabric", akka =>
         {
             akka.AddSetup(wire);
+            if (credentials is not null)
+                akka.AddSetup(credentials.Remoting());
             akka.AddSetup(new LoggerFactorySetup(loggers));
             foreach (var hocon in ClusterHocon.For(settings, sqlite).Append(WireConfig.ClusterHocon).Append(WireConfig.NothingElseHocon))
                 akka.AddHocon(ConfigurationFactory.ParseString(hocon), HoconAddMode.Prepend);
@@ -78,7 +86,8 @@ internal sealed class Membership : IAsyncDisposable
 
     /// <summary>Joins, and starts what this node's roles ask for.</summary>
     /// <exception cref="RefusedException">See <see cref="SoleWriter"/>; or another node has this one's name.</exception>
-    public async Task JoinAsync(FabricSettings settings, HostSystem? host, string api, string version, TimeProvider time, CancellationToken cancellation)
+    public async Task JoinAsync(
+        FabricSettings settings, MetControls met, HostSystem? host, string api, string version, TimeProvider time, CancellationToken cancellation)
     {
         var cluster = Cluster.Get(System);
         var up = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -87,7 +96,8 @@ internal sealed class Membership : IAsyncDisposable
 
         // With seeds, joining began with the actor system.
         if (settings.Cluster.Seeds.Length == 0)
-            cluster.Join(cluster.SelfAddress);
+            cluster.JoinSeedNodes([cluster.SelfAddress, .. met.Addresses]);
+        met.Follow(System);
 
         var first = await Task.WhenAny(up.Task, Ended).WaitAsync(cancellation);
         if (first == Ended)
@@ -108,18 +118,32 @@ internal sealed class Membership : IAsyncDisposable
                 throw new RefusedException(refusal);
             System.ActorOf(FleetActor.Props(time), FleetActor.Name);
             Claims = await ClaimSharding.StartAsync(System, time);
+            MovesSingleton.Start(System, Claims, OptionsOf(settings.Fleet), time);
         }
         else
         {
+            System.ActorOf(Props.Create(() => new ForsakenWatch()), "forsaken-watch");
             Claims = await ClaimSharding.StartProxyAsync(System);
         }
 
+        Moves = MovesSingleton.StartProxy(System);
         if (host is not null)
         {
-            var gateway = new HostGatewayOptions(settings.Node.Name, api, version, host.System, host.Devices, host.Attachments, time);
+            var gateway = new HostGatewayOptions(settings.Node.Name, api, version, host.System, host.Devices, host.Attachments, time)
+            {
+                Labels = settings.Node.Labels,
+            };
             System.ActorOf(HostGateway.Props(gateway, Claims), HostGateway.Name);
         }
     }
+
+    /// <param name="settings">As <see cref="SettingsLoader"/> has let them through.</param>
+    internal static MovesOptions OptionsOf(FleetSettings settings) => new(
+        new MoveLimits(settings.Migrations, settings.OutgoingPerHost, settings.Attempts),
+        new BreakerLimits(
+            settings.Breaker.SharePercent / 100.0,
+            Duration.TryParse(settings.Breaker.Window, out var window) ? window : throw new SettingsException($"'{settings.Breaker.Window}' is not a time."),
+            settings.Breaker.Least));
 
     /// <summary>
     /// A name is how claims find their device, so two daemons must not have the same. An earlier life of this one, killed a moment ago, is

@@ -39,7 +39,7 @@ internal sealed class Rehearsal : IAsyncDisposable
             HostActor.Props(new Fabric.Devices.HostOptions(
                 bus, HostDrivers.Without([]), [], function => (function as AcceleratorVirtualFunction)?.StateBytes, time)),
             "host");
-        var consumers = new AcceleratorGuestFactory(time);
+        var consumers = new GuestFactory(time);
         var heard = system.ActorOf(Props.Create(() => new Uplink(reports.Writer)), "uplink");
         source = system.ActorOf(AttachmentsActor.Props("source", devices, consumers, listener, time), "source");
         target = system.ActorOf(AttachmentsActor.Props("target", devices, consumers, listener, time), "target");
@@ -77,34 +77,34 @@ internal sealed class Rehearsal : IAsyncDisposable
     /// <summary>There, and once more, given up after the stop.</summary>
     private async Task PlayAsync(CancellationToken cancellation)
     {
-        source.Tell(new Attach(Claim, 1, Source, MemoryBytes, StepsPerSecond));
+        source.Tell(new Attach(Claim, 1, [Source], MemoryBytes, StepsPerSecond));
         await HearAsync<Attached>(cancellation);
         await StopAsync(generation: 2, migration: 1, cancellation);
-        source.Tell(new ResumeSource(Claim, 2, 1));
+        source.Tell(new ResumeSource(Claim, 2, Source, 1));
         await HearAsync<SourceRunning>(cancellation);
-        target.Tell(new Detach(Claim, 2));
+        target.Tell(new Detach(Claim, 2, Target));
         await HearAsync<Detached>(cancellation);
         await StopAsync(generation: 3, migration: 2, cancellation);
-        target.Tell(new RunTarget(Claim, 3, 2));
+        target.Tell(new RunTarget(Claim, 3, Target, 2));
         await HearAsync<TargetRunning>(cancellation);
-        source.Tell(new Detach(Claim, 3));
+        source.Tell(new Detach(Claim, 3, Source));
         await HearAsync<Detached>(cancellation);
-        target.Tell(new Detach(Claim, 4));
+        target.Tell(new Detach(Claim, 4, Target));
         await HearAsync<Detached>(cancellation);
     }
 
     private async Task StopAsync(long generation, int migration, CancellationToken cancellation)
     {
-        target.Tell(new PrepareTarget(Claim, generation, migration, Target, MemoryBytes, StepsPerSecond));
+        target.Tell(new PrepareTarget(Claim, generation, migration, [Target], MemoryBytes, StepsPerSecond));
         var prepared = await HearAsync<TargetPrepared>(cancellation);
-        source.Tell(new StartPreCopy(Claim, generation, migration, prepared.Endpoint, prepared.Token, BandwidthLimit: 0));
+        source.Tell(new StartPreCopy(Claim, generation, Source, migration, prepared.Endpoint, prepared.Token, BandwidthLimit: 0));
         while (await HearAsync<PreCopyProgress>(cancellation) is not { RoundEnded: true, Rounds: >= 2 })
         {
             // The second round is the first of what the device wrote meanwhile.
         }
 
-        target.Tell(new StopAndCopy(Claim, generation, migration));
-        source.Tell(new StopAndCopy(Claim, generation, migration));
+        target.Tell(new StopAndCopy(Claim, generation, Target, migration));
+        source.Tell(new StopAndCopy(Claim, generation, Source, migration));
         // Either end may tell first.
         if (await HearAsync(report => report is SourceStopped or TargetLoaded, cancellation) is SourceStopped)
             await HearAsync<TargetLoaded>(cancellation);

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Core;
@@ -8,6 +7,5 @@ internal sealed class DeviceRegion(int index, IDeviceRegion region)
 {
     public IDeviceRegion Region => region;
 
-    public RegionInfo Info { get; } = new(
-        index, region.Flags, region.Size, ImmutableArray.Create<RegionCapability>(new RegionCapability.OfType(region.Type, region.Subtype)).AddRange(region.Capabilities));
+    public RegionInfo Info { get; } = region.Describe(index);
 }

@@ -37,6 +37,7 @@ public sealed class DeviceSet
     internal DeviceSet(DeviceSetKey key, VfioPciDevices devices)
     {
         Key = key;
+        gate = devices.CallersTakeTurns ? null : new Lock();
         this.devices = devices;
     }
 
@@ -46,13 +47,13 @@ public sealed class DeviceSet
     internal DeviceSetKey Key { get; }
 
     /// <summary>Held for each open, close and hot reset in the set (INV-7), unless callers take turns.</summary>
-    private readonly Lock gate = new();
+    private readonly Lock? gate;
 
     /// <summary>Whether the set is this thread's alone; told only where callers take no turns of their own.</summary>
-    internal bool IsTaken => gate.IsHeldByCurrentThread;
+    internal bool IsTaken => gate is { IsHeldByCurrentThread: true };
 
     /// <summary>The set is the caller's until the scope ends (INV-7).</summary>
-    internal Lock.Scope Take() => (devices.CallersTakeTurns ? new Lock() : gate).EnterScope();
+    internal Lock.Scope Take() => (gate ?? new Lock()).EnterScope();
 
     internal void Add(VfioPciCore device) => members = members.Add(device);
 

@@ -16,11 +16,13 @@ internal sealed class DmaBufs(IPciFunction function, RegionAccess regions, Memor
     public bool AllRevoked => buffers.All(static buffer => buffer.IsRevoked);
 
     /// <summary>Errors, in this order: EINVAL, ENODEV, EINVAL, EOVERFLOW, ENODEV (IO-90).</summary>
-    public VfioResult<DmaBuf> Export(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges, VfioError fault, bool usable, bool isLeaving)
+    /// <param name="shown">What a driver shows in place of the BAR; null for the BAR.</param>
+    public VfioResult<DmaBuf> Export(
+        int region, uint flags, ReadOnlySpan<DmaBufRange> ranges, VfioError fault, bool usable, bool isLeaving, RegionMapping? shown = null)
     {
         if (ranges.IsEmpty || flags != 0)
             return new VfioError(Errno.EINVAL, "A DMA buffer has at least one range, and no flags.");
-        if (region is < RegionIndex.Bar0 or > RegionIndex.Bar5 || regions.ClaimOf(region).Errno != Errno.None)
+        if (region is < RegionIndex.Bar0 or > RegionIndex.Bar5 || (shown is null && regions.ClaimOf(region).Errno != Errno.None))
             return new VfioError(Errno.ENODEV, "The region is no BAR, or the BAR is not there or not the core's.");
         if (fault.Errno != Errno.None)
             return fault;
@@ -34,7 +36,7 @@ internal sealed class DmaBufs(IPciFunction function, RegionAccess regions, Memor
             total += range.Length;
         }
 
-        var bytes = regions.BarBytes(region);
+        var bytes = shown?.Length ?? regions.BarBytes(region);
         foreach (var range in ranges)
         {
             if (range.Offset + range.Length < range.Offset)
@@ -45,7 +47,7 @@ internal sealed class DmaBufs(IPciFunction function, RegionAccess regions, Memor
 
         if (isLeaving)
             return new VfioError(Errno.ENODEV, "The device is being taken away; it exports nothing more.");
-        var memory = new RegionMapping(function, region, 0, bytes, gate, MemoryBlocks.None);
+        var memory = shown ?? new RegionMapping(function, region, 0, bytes, gate, MemoryBlocks.None);
         var buffer = new DmaBuf(region, ImmutableArray.Create(ranges), bornRevoked: !usable, memory, Return);
         ImmutableInterlocked.Update(ref buffers, static (all, added) => all.Add(added), buffer);
         return buffer;

@@ -19,6 +19,10 @@ public interface IDeviceRegion
     /// <summary>Capabilities of its own, after TYPE.</summary>
     ImmutableArray<RegionCapability> Capabilities => [];
 
+    /// <summary>What GET_REGION_INFO tells of it at its index.</summary>
+    RegionInfo Describe(int index) => new(
+        index, Flags, Size, ImmutableArray.Create<RegionCapability>(new RegionCapability.OfType(Type, Subtype)).AddRange(Capabilities));
+
     /// <summary>Reads from an offset that may be any. Returns the bytes read. Errors: EINVAL past its end, and its own.</summary>
     VfioResult<int> Read(ulong offset, Span<byte> destination);
 

@@ -19,16 +19,19 @@ public enum MapOptions
 /// that mapped it is open; after that it reaches nothing, whoever has the device by then (INV-3). While memory is unusable every access is
 /// refused (INV-1); while the function is reset, accesses wait.
 /// </summary>
-public sealed class RegionMapping
+public sealed class RegionMapping : IRegisters
 {
     private readonly IPciFunction function;
     private readonly int bar;
     private readonly ulong start;
     private readonly MemoryGate gate;
     private readonly MemoryBlocks despite;
+    private readonly IRegisters? instead;
 
-    internal RegionMapping(IPciFunction function, int bar, ulong start, ulong length, MemoryGate gate, MemoryBlocks despite)
+    internal RegionMapping(
+        IPciFunction function, int bar, ulong start, ulong length, MemoryGate gate, MemoryBlocks despite, IRegisters? instead = null)
     {
+        this.instead = instead;
         this.function = function;
         this.bar = bar;
         this.start = start;
@@ -39,6 +42,13 @@ public sealed class RegionMapping
 
     /// <summary>Bytes.</summary>
     public ulong Length { get; }
+
+    /// <summary>
+    /// A mapping of other memory of the device's, such as a driver shows in place of a BAR: it can be used for as long as this one, and when this
+    /// one can.
+    /// </summary>
+    /// <param name="memory">Used from any thread. Its errors are the mapping's.</param>
+    public RegionMapping To(IRegisters memory, ulong length) => new(function, bar, start, length, gate, despite, memory);
 
     /// <summary>
     /// Errors: EFAULT outside the mapping, EIO when memory is unusable or the function does not answer (SIGBUS in the kernel), ENODEV after
@@ -53,7 +63,7 @@ public sealed class RegionMapping
             return Refusal(forbidding);
         try
         {
-            return function.ReadRegion(bar, start + offset, destination);
+            return Reach(offset, destination);
         }
         finally
         {
@@ -74,13 +84,16 @@ public sealed class RegionMapping
             return Refusal(forbidding);
         try
         {
-            return function.WriteRegion(bar, start + offset, source);
+            return Reach(offset, source);
         }
         finally
         {
             gate.Leave();
         }
     }
+
+    /// <summary>The first bytes of this mapping: for a user who must not see the rest.</summary>
+    public RegionMapping Narrow(ulong length) => new(function, bar, start, Math.Min(length, Length), gate, despite, instead);
 
     /// <summary>
     /// Another device's DMA. It waits for nothing, as what it would wait for may wait for that DMA: while memory is held for a reset it fails.
@@ -92,7 +105,7 @@ public sealed class RegionMapping
             return false;
         try
         {
-            return function.ReadRegion(bar, start + offset, destination).IsOk;
+            return Reach(offset, destination).IsOk;
         }
         finally
         {
@@ -107,13 +120,19 @@ public sealed class RegionMapping
             return false;
         try
         {
-            return function.WriteRegion(bar, start + offset, source).IsOk;
+            return Reach(offset, source).IsOk;
         }
         finally
         {
             gate.Leave();
         }
     }
+
+    private VfioResult Reach(ulong offset, Span<byte> destination) =>
+        instead is null ? function.ReadRegion(bar, start + offset, destination) : instead.Read(offset, destination);
+
+    private VfioResult Reach(ulong offset, ReadOnlySpan<byte> source) =>
+        instead is null ? function.WriteRegion(bar, start + offset, source) : instead.Write(offset, source);
 
     private static VfioResult Outside => VfioResult.Fail(Errno.EFAULT, "The access lies outside the mapping.");
 

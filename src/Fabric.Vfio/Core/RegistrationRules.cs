@@ -43,9 +43,11 @@ internal static class RegistrationRules
             : VfioResult.Ok;
     }
 
+    /// <summary>Only of a function with the SR-IOV capability can there be VFs: for all others the bus is not searched.</summary>
     private static bool HasVirtualFunctions(IPciFunction function, IPciBus? bus) =>
-        (RegisteredCapabilities.Of(function).Sriov is { } sriov && (function.Read16(sriov.Offset + SriovCapability.Control) & VfEnable) != 0) ||
-        (bus is not null && bus.Functions.Any(candidate => candidate.IsVirtualFunction && candidate.PhysicalFunction == function.Address));
+        RegisteredCapabilities.Of(function).Sriov is { } sriov &&
+        ((function.Read16(sriov.Offset + SriovCapability.Control) & VfEnable) != 0 ||
+            (bus is not null && bus.Functions.Any(candidate => candidate.IsVirtualFunction && candidate.PhysicalFunction == function.Address)));
 
     private const int VfEnable = 1 << 0;
 

@@ -22,7 +22,7 @@ public sealed partial class VfioPciCore
         InspectPower(),
         InspectSriov(),
         InspectMemory(),
-        InspectNode.Leaf("dma mappings", dma.Count),
+        InspectNode.Leaf("dma mappings", DmaMappings),
         InspectBars(),
         InspectSession());
 
@@ -39,8 +39,8 @@ public sealed partial class VfioPciCore
 
     private InspectNode InspectSriov() => InspectNode.Tree(
         "sriov",
-        InspectNode.Leaf("active", sriov.IsActive),
-        InspectNode.Leaf("vfs", sriov.Count),
+        InspectNode.Leaf("active", IsSriovActive),
+        InspectNode.Leaf("vfs", VirtualFunctions),
         InspectNode.Leaf("physical function", PhysicalFunction?.Address.ToString() ?? "none"),
         InspectNode.Leaf("vf token", token is null ? "none" : "set"),
         InspectNode.Leaf("vf token users", TokenUsers));
@@ -89,14 +89,14 @@ public sealed partial class VfioPciCore
             if (open.Interrupts.BrokenInvariant() is not null)
                 broken = broken.Add("INV-2");
         }
-        else if (dma.Count > 0 || runtime.IsEngaged || (!runtime.IsSuspended && (function.ReadCommand() & PciCommand.BusMaster) != 0))
+        else if (DmaMappings > 0 || runtime.IsEngaged || (!runtime.IsSuspended && (function.ReadCommand() & PciCommand.BusMaster) != 0))
         {
             broken = broken.Add("INV-3");
         }
 
         if (token is not null && token.Users != OpenVirtualFunctions())
             broken = broken.Add("INV-5");
-        if (sriov.IsActive && (power.Current != PciPowerState.D0 || runtime.IsSuspended))
+        if (IsSriovActive && (power.Current != PciPowerState.D0 || runtime.IsSuspended))
             broken = broken.Add("INV-6");
         if (Registration == RegistrationState.Unregistered && References > 0)
             broken = broken.Add("INV-10");

@@ -55,7 +55,7 @@ public sealed partial class VfioPciCore
             session = NewSession();
             BlockUnusable(session);
             session.Regions.ClaimBars();
-            function.ConnectDma(dma);
+            function.ConnectDma(dma ??= new DmaMap());
             return VfioResult.Ok;
         }
     }
@@ -154,7 +154,7 @@ public sealed partial class VfioPciCore
             lock (ending.Interrupts.CommandGate)
                 function.ChangeCommand(clear: PciCommand.BusMaster);
             function.ConnectDma(null);
-            dma.Clear();
+            dma?.Clear();
             ending.Interrupts.TearDown();
             ending.IoEventFds.Clear();
             foreach (var added in ending.DeviceRegions)
@@ -195,7 +195,7 @@ public sealed partial class VfioPciCore
 
     private void LeaveIfUnheld()
     {
-        if (leaving is not null && References == 0 && Registration == RegistrationState.Unregistering && !sriov.IsActive)
+        if (leaving is not null && References == 0 && Registration == RegistrationState.Unregistering && !IsSriovActive)
             FinishUnregistering();
     }
 

@@ -17,7 +17,7 @@ public sealed partial class VfioPciCore
     public RecoveryVote ErrorDetected()
     {
         session?.Interrupts.SignalError();
-        if (session is not null || sriov.IsActive)
+        if (session is not null || IsSriovActive)
             beforeError = Answers() ? ConfigSnapshot.Save(function) : session?.Saved;
         return RecoveryVote.CanRecover;
     }
@@ -40,7 +40,7 @@ public sealed partial class VfioPciCore
         if (beforeError is not { } before)
             return LostConfig.None;
         beforeError = null;
-        if (session is null && !sriov.IsActive)
+        if (session is null && !IsSriovActive)
             return LostConfig.None;
         var lost = before.FindLost(function);
         if (lost == LostConfig.None)

@@ -224,11 +224,14 @@ public sealed partial class VfioPciCore
     }
 
     /// <summary>Feature DMA_BUF (IO-90). Errors, in this order: EOPNOTSUPP, EINVAL, ENODEV, EINVAL, EOVERFLOW, ENODEV being unregistered.</summary>
-    public VfioResult<DmaBuf> GetDmaBuf(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges) => GetDmaBuf(region, flags, ranges, default);
+    /// <param name="shown">What a driver shows in place of the BAR; null for the BAR.</param>
+    public VfioResult<DmaBuf> GetDmaBuf(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges, RegionMapping? shown = null) =>
+        GetDmaBuf(region, flags, ranges, default, shown);
 
     /// <summary>The same for ranges that came from a caller's memory.</summary>
     /// <param name="fault">Why they could not be read: told once the region is known to be good. Then there is at least one range.</param>
-    public VfioResult<DmaBuf> GetDmaBuf(int region, uint flags, ReadOnlySpan<DmaBufRange> ranges, VfioError fault)
+    public VfioResult<DmaBuf> GetDmaBuf(
+        int region, uint flags, ReadOnlySpan<DmaBufRange> ranges, VfioError fault, RegionMapping? shown = null)
     {
         using var use = BeginUse();
         if (use.Refused.Errno != Errno.None)
@@ -237,16 +240,17 @@ public sealed partial class VfioPciCore
             return missing.Error;
         var open = session!;
         return open.DmaBufs.Export(
-            region, flags, ranges, fault, IsMemoryUsable && open.Gate.Blocks == MemoryBlocks.None, Registration != RegistrationState.Registered);
+            region, flags, ranges, fault, IsMemoryUsable && open.Gate.Blocks == MemoryBlocks.None, Registration != RegistrationState.Registered,
+            shown);
     }
 
     // ---- DMA -------------------------------------------------------------------------------------------------------------------------
 
     /// <summary>Maps holder memory for DMA; errors of <see cref="DmaMap.Map"/>.</summary>
-    public VfioResult MapDma(ulong iova, IDmaMemory memory) => session is null ? NotOpen : dma.Map(iova, memory);
+    public VfioResult MapDma(ulong iova, IDmaMemory memory) => session is null ? NotOpen : dma!.Map(iova, memory);
 
     /// <summary>Unmaps; errors of <see cref="DmaMap.Unmap"/>.</summary>
-    public VfioResult UnmapDma(ulong iova) => session is null ? NotOpen : dma.Unmap(iova);
+    public VfioResult UnmapDma(ulong iova) => session is null ? NotOpen : dma!.Unmap(iova);
 
     /// <summary>
     /// Puts the device's DMA behind an address space that it may share with others, or (null) behind its own again; a close ends that. Errors:

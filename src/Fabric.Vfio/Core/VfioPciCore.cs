@@ -15,12 +15,16 @@ public sealed partial class VfioPciCore
     private readonly PciBar[] bars;
     private readonly FunctionPower power;
     private readonly RuntimePower runtime;
-    private readonly Sriov sriov;
+
+    /// <summary>Of a function without the capability it comes to be when it is asked for VFs all the same.</summary>
+    private Sriov? sriov;
 
     /// <summary>A PF with SR-IOV capability has one (contract §1.5).</summary>
     private readonly VfToken? token;
 
-    private readonly DmaMap dma = new();
+    /// <summary>Comes to be when the device is first opened.</summary>
+    private DmaMap? dma;
+
     private readonly ResetWatch resets;
     private Session? session;
     private Unregistration? leaving;
@@ -35,12 +39,12 @@ public sealed partial class VfioPciCore
         this.devices = devices;
         (Driver, Options) = (driver, options);
         resets = new ResetWatch(driver.Resets);
-        bars = [.. function.Bars];
-        ResetMethods = [.. function.ResetMethods];
+        bars = devices.Share(function.Bars);
+        ResetMethods = devices.Share(function.ResetMethods);
         var capabilities = RegisteredCapabilities.Of(function);
         power = new FunctionPower(function, capabilities.PowerManagement);
         runtime = new RuntimePower(function, power, new PowerEffects(this));
-        sriov = new Sriov(this, function, capabilities.Sriov, devices, power, runtime);
+        sriov = capabilities.Sriov is null ? null : new Sriov(this, function, capabilities.Sriov, devices, power, runtime);
         token = capabilities.Sriov is not null ? new VfToken(newToken()) : null;
         PhysicalFunction = function.IsVirtualFunction ? devices.ListedPhysicalFunctionOf(function) : null;
     }
@@ -77,7 +81,7 @@ public sealed partial class VfioPciCore
     /// <summary>A reset of it is under way: until that has ended it is attached to nothing (IO-101).</summary>
     public bool IsResetting => resets.IsResetting;
 
-    public int DmaMappings => dma.Count;
+    public int DmaMappings => dma?.Count ?? 0;
 
     /// <summary>References to its registration: descriptors, the open device, and the DMA buffers exported while it is open (LC-32, IO-92).</summary>
     public int References => holds + (session is null ? 0 : 1 + session.DmaBufs.Count);
@@ -129,15 +133,17 @@ public sealed partial class VfioPciCore
     // ---- SR-IOV ----------------------------------------------------------------------------------------------------------------------
 
     /// <summary>VFs that there are of the core's making.</summary>
-    public int VirtualFunctions => sriov.Count;
+    public int VirtualFunctions => sriov?.Count ?? 0;
 
-    public bool IsSriovActive => sriov.IsActive;
+    public bool IsSriovActive => sriov is { IsActive: true };
 
     /// <summary>A write to sriov_numvfs (contract §5). Errors: EINVAL, ERANGE, ENOENT, EBUSY, EIO, and hardware's own.</summary>
-    public VfioResult<SriovChange> WriteNumVfs(ReadOnlySpan<char> text) => sriov.Write(text);
+    public VfioResult<SriovChange> WriteNumVfs(ReadOnlySpan<char> text) => Sriov.Write(text);
 
     /// <summary>sriov_configure of the core (SV-7 to SV-11), for a driver that calls it itself. Errors: EINVAL, EIO, and hardware's own.</summary>
-    public VfioResult<SriovChange> ConfigureSriov(int count) => sriov.Configure(count);
+    public VfioResult<SriovChange> ConfigureSriov(int count) => Sriov.Configure(count);
+
+    private Sriov Sriov => sriov ??= new Sriov(this, function, null, devices, power, runtime);
 
     // ---- Unregistering ---------------------------------------------------------------------------------------------------------------
 
@@ -169,12 +175,12 @@ public sealed partial class VfioPciCore
     /// <summary>False while VFs are still held, and for a VF that goes while they are being removed: that is part of it.</summary>
     private bool TryRemoveVirtualFunctions(Unregistration waiter)
     {
-        if (!sriov.IsActive)
+        if (!IsSriovActive)
             return true;
         if (isRemovingVirtualFunctions)
             return false;
         isRemovingVirtualFunctions = true;
-        var removed = sriov.Configure(0).Value;
+        var removed = Sriov.Configure(0).Value;
         isRemovingVirtualFunctions = false;
         waiter.VirtualFunctions = removed.Waiting;
         return removed.IsComplete;
@@ -202,7 +208,7 @@ public sealed partial class VfioPciCore
         lost.Gate.Block(MemoryBlocks.Session);
         if (lost.IsFinished)
             PhysicalFunction?.token?.RemoveUser();
-        dma.Clear();
+        dma?.Clear();
         lost.DmaBufs.End();
         lost.IoEventFds.Clear();
         foreach (var added in lost.DeviceRegions)

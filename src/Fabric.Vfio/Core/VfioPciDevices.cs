@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
 using Fabric.Pci;
 
 namespace Fabric.Vfio.Core;
@@ -19,6 +20,8 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
     private readonly Dictionary<DeviceSetKey, DeviceSet> sets = [];
     private readonly HashSet<PciAddress> physicalFunctions = [];
     private readonly Dictionary<PciAddress, string> driverOverrides = [];
+    private readonly Alike<PciBar> bars = new();
+    private readonly Alike<string> resetMethods = new();
 
     /// <summary>Every device that can be found, by address; one that is being unregistered cannot.</summary>
     public IReadOnlyList<VfioPciCore> Devices
@@ -29,6 +32,12 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
                 return [.. registered.Values.Where(IsFound)];
         }
     }
+
+    /// <summary>A copy, one for all functions that have the same.</summary>
+    internal PciBar[] Share(IReadOnlyList<PciBar> bars) => this.bars.Share(bars);
+
+    /// <inheritdoc cref="Share(IReadOnlyList{PciBar})"/>
+    internal ImmutableArray<string> Share(IReadOnlyList<string> methods) => ImmutableCollectionsMarshal.AsImmutableArray(resetMethods.Share(methods));
 
     internal IPciBus? Bus => bus;
 
@@ -44,9 +53,11 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
     /// <summary>
     /// Registers a function (LC-2 to LC-6). Errors: EINVAL on the driver's denylist, without a driver's name, not of type 0, with callbacks of
     /// migration or logging missing, without an IOMMU group, or with DMA that is not coherent; EBUSY with VFs that somebody else made, or
-    /// registered already.
+    /// registered already; ENODEV given up meanwhile.
     /// </summary>
-    public VfioResult<VfioPciCore> Register(IPciFunction function, DriverDeclaration? driver = null, CoreOptions? options = null)
+    /// <param name="isGivenUp">Asked in the moment of registration: looking at the function before that may have taken for ever.</param>
+    public VfioResult<VfioPciCore> Register(
+        IPciFunction function, DriverDeclaration? driver = null, CoreOptions? options = null, Func<bool>? isGivenUp = null)
     {
         ArgumentNullException.ThrowIfNull(function);
         driver ??= DriverDeclaration.VfioPci;
@@ -56,6 +67,8 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
         var device = new VfioPciCore(function, driver, options, this, newToken ?? Guid.NewGuid);
         lock (gate)
         {
+            if (isGivenUp?.Invoke() == true)
+                return new VfioError(Errno.ENODEV, "The function was given up while it was looked at.");
             if (!registered.TryAdd(function.Address, device))
                 return new VfioError(Errno.EBUSY, "A device of this address is registered already, or still on its way out.");
             var key = DeviceSetKey.Of(function, bus);
@@ -98,8 +111,25 @@ public sealed class VfioPciDevices(IPciBus? bus = null, Func<Guid>? newToken = n
         }
         finally
         {
+            Unlist(device.Address);
             Remove(device);
         }
+    }
+
+    /// <summary>
+    /// As <see cref="Forget"/>, of whatever device is registered at an address, a call to which may hang: the address is free at once. What is
+    /// returned gives back what the device had of the host, and may wait for the call.
+    /// </summary>
+    public Action Strike(PciAddress address)
+    {
+        VfioPciCore? device;
+        lock (gate)
+            device = registered.GetValueOrDefault(address);
+        if (device is null)
+            return static () => { };
+        Unlist(address);
+        Remove(device);
+        return device.GiveUp;
     }
 
     /// <summary>The VFs of a PF, found or on their way out.</summary>

@@ -23,13 +23,17 @@ public sealed class DirtyLog(IDirtyLogOps ops)
     /// <summary>The smallest page of a report, in bytes (MG-41).</summary>
     public const ulong MinReportPage = 4096;
 
-    public DirtyLogState State { get; private set; }
+    private DirtyLogState state;
+    private IReadOnlyList<IovaRange> watched = [];
+    private ulong pageSize;
+
+    public DirtyLogState State => ops.HasEnded ? DirtyLogState.Off : state;
 
     /// <summary>What the device watches: all that was asked for, and where it cannot do that alone, more (MG-43). Empty when the log is off.</summary>
-    public IReadOnlyList<IovaRange> Watched { get; private set; } = [];
+    public IReadOnlyList<IovaRange> Watched => State == DirtyLogState.Off ? [] : watched;
 
     /// <summary>By which pages the device logs, in bytes; 0 when the log is off.</summary>
-    public ulong PageSize { get; private set; }
+    public ulong PageSize => State == DirtyLogState.Off ? 0 : pageSize;
 
     /// <summary>
     /// DMA_LOGGING_START (MG-40). Errors, in this order: EINVAL without a range, E2BIG for more than 256; of each range EINVAL when it is not whole
@@ -56,11 +60,11 @@ public sealed class DirtyLog(IDirtyLogOps ops)
         if (State != DirtyLogState.Off)
             return new VfioError(Errno.EINVAL, "DMA logging is on already; stop it first.");
         var chosen = Nearest(pageSize, ops.PageSizes);
-        var watched = IovaRange.Merge(asked.Select(range => range.Widen(chosen)), ops.MaxRanges);
-        var started = ops.Start(watched, chosen);
+        var merged = IovaRange.Merge(asked.Select(range => range.Widen(chosen)), ops.MaxRanges);
+        var started = ops.Start(merged, chosen);
         if (!started.IsOk)
             return started.Error;
-        (State, Watched, PageSize) = (DirtyLogState.On, watched, chosen);
+        (state, watched, this.pageSize) = (DirtyLogState.On, merged, chosen);
         return chosen;
     }
 
@@ -69,7 +73,7 @@ public sealed class DirtyLog(IDirtyLogOps ops)
     {
         if (State == DirtyLogState.Off)
             return VfioResult.Ok;
-        (State, Watched, PageSize) = (DirtyLogState.Off, [], 0);
+        (state, watched, pageSize) = (DirtyLogState.Off, [], 0);
         return ops.Stop();
     }
 
@@ -129,7 +133,7 @@ public sealed class DirtyLog(IDirtyLogOps ops)
                 continue;
             var read = ops.ReadAndClear(new IovaRange(Math.Max(watched.First, range.First), Math.Min(watched.Last, range.Last)), dirty);
             if (read.Error.Errno == Errno.EIO)
-                State = DirtyLogState.Broken;
+                state = DirtyLogState.Broken;
             if (!read.IsOk)
                 return read;
         }

@@ -18,6 +18,9 @@ public interface IDirtyLogOps
 
     VfioResult Stop();
 
+    /// <summary>The device's log has ended by itself since its last start, as if it had been stopped.</summary>
+    bool HasEnded => false;
+
     /// <summary>
     /// Marks what DMA wrote within a range since this was last asked, and clears just that in the device (MG-41). Errors: EIO where the device
     /// has lost the log.

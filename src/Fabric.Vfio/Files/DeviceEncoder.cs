@@ -45,10 +45,11 @@ public static class DeviceEncoder
 
     private static VfioResult<int> Encode(DeviceCall call, DeviceInfo info, IUserMemory memory)
     {
-        ReadOnlySpan<InfoCapability> capabilities = info.Atomics == AtomicCompletion.None
+        InfoCapability[] own = info.Atomics == AtomicCompletion.None
             ? []
             : [new AtomicCompletionCapability((AtomicCompletionFlags)info.Atomics)];
-        return memory.Respond(call.Argument, VfioDeviceInfo.Of(info, call.Argsz), call.Argsz, capabilities);
+        return memory.Respond(
+            call.Argument, VfioDeviceInfo.Of(info, call.Argsz), call.Argsz, info.Caps.IsDefaultOrEmpty ? own : [.. own, .. info.Caps]);
     }
 
     private static VfioResult<int> Encode(DeviceCall call, RegionInfo info, IUserMemory memory)
@@ -90,7 +91,7 @@ public static class DeviceEncoder
     /// <summary>IO-83: a stream that cannot be handed over is dropped, and the transition stands.</summary>
     private static VfioResult<int> Encode(ulong payload, DeviceAnswer.State state, IUserMemory memory, IFileTable files)
     {
-        var (reached, stream) = state.Value;
+        var (reached, stream, _) = state.Value;
         if (stream is null)
         {
             if (!memory.TryPut(payload, new VfioDeviceFeatureMigState(reached)))

@@ -107,10 +107,16 @@ public static class DeviceFramework
     private static VfioResult<DeviceAnswer> SetState(MigrationMachine migration, MigrationState target)
     {
         var set = migration.Set(target);
-        return set.IsOk
-            ? new DeviceAnswer.State(set.Value)
-            : new DeviceAnswer.State(new MigrationDeviceState(target, null), set.Error);
+        return set switch
+        {
+            { IsOk: true, Value.ContinuesAfter: null } => new DeviceAnswer.State(set.Value),
+            { IsOk: true } => new DeviceAnswer.State(new MigrationDeviceState(target, null), OnItsWay),
+            _ => new DeviceAnswer.State(new MigrationDeviceState(target, null), set.Error),
+        };
     }
+
+    /// <summary>Where the kernel's call would sleep: there is no clock here to wait by.</summary>
+    private static VfioError OnItsWay => new(Errno.EAGAIN, "The device is on its way to that state; ask for it again until it is there.");
 
     private static VfioResult<DeviceAnswer> DataSize(MigrationMachine migration)
     {

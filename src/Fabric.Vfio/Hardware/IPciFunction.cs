@@ -40,6 +40,9 @@ public interface IPciFunction
 
     IFunctionInterrupts Interrupts => NoInterrupts.Instance;
 
+    /// <summary>What there is of it beside itself, for its driver.</summary>
+    IFunctionPlatform Platform => IFunctionPlatform.None;
+
     /// <summary>Reads raw config space. The range lies within <see cref="ConfigSize"/>.</summary>
     void ReadConfig(int offset, Span<byte> destination);
 

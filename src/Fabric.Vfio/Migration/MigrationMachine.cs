@@ -4,7 +4,10 @@ namespace Fabric.Vfio.Migration;
 
 /// <summary>Feature MIG_DEVICE_STATE, answered (IO-83).</summary>
 /// <param name="Stream">The data fd, where the transition opened one (MG-20); null is the kernel's data_fd of -1.</param>
-public readonly record struct MigrationDeviceState(MigrationState State, IMigrationStream? Stream);
+/// <param name="ContinuesAfter">
+/// The device is on its way still, and got as far as this state: <see cref="MigrationMachine.Continue"/> so much later. Null where it is there.
+/// </param>
+public readonly record struct MigrationDeviceState(MigrationState State, IMigrationStream? Stream, TimeSpan? ContinuesAfter = null);
 
 /// <summary>All that a machine holds, for people and for invariants (contract §11.1).</summary>
 /// <param name="Stream">Which way the live stream goes.</param>
@@ -26,6 +29,15 @@ public sealed class MigrationMachine
     private MigrationStream? stream;
     private bool precopyInfoV2;
     private bool resetting;
+
+    /// <summary>Where a transition leads that is under way; null between transitions.</summary>
+    private MigrationState? goal;
+
+    /// <summary>What every transition out of ERROR is refused with, where the driver has said that; else the default.</summary>
+    private VfioError standing;
+
+    /// <summary>A stream that the transition under way has opened on its way.</summary>
+    private MigrationStream? opened;
 
     private MigrationMachine(IMigrationOps ops) => (this.ops, Flags) = (ops, ops.Flags);
 
@@ -67,7 +79,8 @@ public sealed class MigrationMachine
     /// </summary>
     /// <returns>
     /// EINVAL where no way leads to the target (MG-10, MG-11) and for a driver's stream out of place (MG-20), EIO for a device that is lost or
-    /// was reset on the way, EAGAIN while it is being reset, EBUSY from within an arc, and the driver's own errors.
+    /// was reset on the way, EAGAIN while it is being reset, EBUSY from within an arc and while it is on its way to another state, and the driver's
+    /// own errors.
     /// </returns>
     public VfioResult<MigrationDeviceState> Set(MigrationState target)
     {
@@ -76,16 +89,18 @@ public sealed class MigrationMachine
         using var turn = Take();
         if (resetting)
             return new VfioError(Errno.EAGAIN, "The device is being reset; ask again when that is done.");
-        var before = stream;
-        while (state != target)
-        {
-            var next = MigrationArcs.Next(state, target, Flags);
-            var done = next.IsOk ? Perform(next.Value) : next.Error;
-            if (!done.IsOk)
-                return done.Error;
-        }
+        if (goal is { } other && other != target)
+            return new VfioError(Errno.EBUSY, "The device is on its way to another state; wait until it is there, or reset it.");
+        return Walk(target);
+    }
 
-        return new MigrationDeviceState(state, ReferenceEquals(stream, before) ? null : stream);
+    /// <summary>Goes on with a transition that was on its way. Errors: EIO where a reset or a failure ended it, and those of <see cref="Set"/>.</summary>
+    public VfioResult<MigrationDeviceState> Continue()
+    {
+        using var turn = Take();
+        if (resetting)
+            return new VfioError(Errno.EAGAIN, "The device is being reset; ask again when that is done.");
+        return goal is { } target ? Walk(target) : (state == Error ? FailedMeanwhile : ResetMeanwhile).Error;
     }
 
     /// <summary>Feature MIG_DATA_SIZE (MG-27), in bytes. Errors: the driver's own.</summary>
@@ -108,10 +123,14 @@ public sealed class MigrationMachine
     /// <summary>
     /// The device failed for good, as its firmware or a check told: ERROR, until a reset (MG-31). What holds its stream gets EIO there.
     /// </summary>
-    public void Fail()
+    /// <param name="standing">
+    /// What transitions are refused with until the reset, one to the state that it is in as well; default leaves that to MG-4 and MG-10.
+    /// </param>
+    public void Fail(VfioError standing = default)
     {
         using var turn = Take();
-        state = Error;
+        (state, this.standing) = (Error, standing);
+        (goal, opened) = (null, null);
     }
 
     /// <summary>A reset is about to be tried: until <see cref="EndReset"/> neither streams nor transitions reach the device.</summary>
@@ -167,22 +186,61 @@ public sealed class MigrationMachine
 
         public bool Resetting => machine.resetting;
 
+        /// <summary>An arc is under way.</summary>
+        public bool IsOnItsWay => machine.goal is not null;
+
         public void Dispose() => machine.Leave();
     }
 
-    private VfioResult Perform(MigrationState next)
+    private VfioResult<MigrationDeviceState> Walk(MigrationState target)
+    {
+        if (standing.Errno != Errno.None)
+            return standing;
+        while (state != target)
+        {
+            var next = MigrationArcs.Next(state, target, Flags);
+            if (!next.IsOk)
+                ops.Refused();
+            TimeSpan? after = null;
+            VfioResult done = next.IsOk ? Perform(next.Value, out after) : next.Error;
+            if (!done.IsOk)
+            {
+                (goal, opened) = (null, null);
+                return done.Error;
+            }
+
+            if (after is not null)
+            {
+                goal = target;
+                return new MigrationDeviceState(state, null, after);
+            }
+        }
+
+        var given = opened;
+        (goal, opened) = (null, null);
+        return new MigrationDeviceState(state, given);
+    }
+
+    private VfioResult Perform(MigrationState next, out TimeSpan? after)
     {
         var from = state;
         var done = ops.Perform(from, next);
+        after = null;
         if (done.IsUnrecoverable || state == Error)
         {
             done.Opened?.Close();
             state = Error;
-            return done.IsOk ? VfioResult.Fail(Errno.EIO, "The device failed during the transition; reset it.") : done.Error;
+            return done.IsOk ? FailedMeanwhile : done.Error;
         }
 
         if (!done.IsOk)
             return done.Error;
+        if (done.LooksAgainAfter is not null)
+        {
+            after = done.LooksAgainAfter;
+            return resetDeferred ? ResetMeanwhile : VfioResult.Ok;
+        }
+
         state = next;
         if (MigrationArcs.ClosesStream(from, next))
             DisableStream();
@@ -194,11 +252,14 @@ public sealed class MigrationMachine
         }
 
         if (done.Opened is not null)
-            stream = new MigrationStream(this, done.Opened, opens);
-        return resetDeferred
-            ? VfioResult.Fail(Errno.EIO, "The device was reset during the transition, and is RUNNING; ask for its state.")
-            : VfioResult.Ok;
+            opened = stream = new MigrationStream(this, done.Opened, opens);
+        return resetDeferred ? ResetMeanwhile : VfioResult.Ok;
     }
+
+    private static VfioResult FailedMeanwhile => VfioResult.Fail(Errno.EIO, "The device failed during the transition; reset it.");
+
+    private static VfioResult ResetMeanwhile =>
+        VfioResult.Fail(Errno.EIO, "The device was reset during the transition, and is RUNNING; ask for its state.");
 
     /// <summary>
     /// Ends a turn. A reset may be put down at any moment, so it is looked for once more after the gate is open: whoever put it down then either
@@ -220,13 +281,14 @@ public sealed class MigrationMachine
     {
         resetDeferred = false;
         DisableStream();
-        state = Running;
+        (state, standing) = (Running, default);
+        goal = null;
         ops.Forget();
     }
 
     private void DisableStream()
     {
         stream?.Disable();
-        stream = null;
+        stream = opened = null;
     }
 }

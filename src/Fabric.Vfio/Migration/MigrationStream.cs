@@ -96,6 +96,8 @@ internal sealed class MigrationStream(MigrationMachine machine, IMigrationData d
             return Disabled;
         if (turn.Resetting)
             return new VfioError(Errno.EAGAIN, "The device is being reset; what becomes of the stream is known when that is done.");
+        if (turn.IsOnItsWay)
+            return new VfioError(Errno.EAGAIN, "The device is on its way to another state; what becomes of the stream is known when it is there.");
         return turn.State == Error
             ? new VfioError(Errno.EIO, "The device is in migration state ERROR, and its state is lost; reset the device.")
             : default;

@@ -56,7 +56,9 @@ public enum IrqFlags : uint
 
 /// <summary>GET_INFO (IO-10).</summary>
 /// <param name="Atomics">Capability PCI_ATOMIC_COMP; None where it is not in the chain.</param>
-public readonly record struct DeviceInfo(DeviceFlags Flags, int Regions, int Irqs, AtomicCompletion Atomics = AtomicCompletion.None);
+/// <param name="Caps">Capabilities that drivers add; default where they add none.</param>
+public readonly record struct DeviceInfo(
+    DeviceFlags Flags, int Regions, int Irqs, AtomicCompletion Atomics = AtomicCompletion.None, ImmutableArray<InfoCapability> Caps = default);
 
 /// <summary>GET_REGION_INFO (contract §2.3). Size in bytes; offset is where the region starts in the device file (IO-20).</summary>
 /// <param name="Caps">Its capabilities; default where it has none.</param>
@@ -65,7 +67,8 @@ public readonly record struct RegionInfo(int Index, RegionFlags Flags, ulong Siz
     /// <summary>The chain of a BAR that holds the MSI-X table.</summary>
     public static ImmutableArray<RegionCapability> MsixMappable { get; } = [RegionCapability.MsixMappable.Instance];
 
-    public ulong Offset => (ulong)Index << 40;
+    /// <summary>Where its file offsets begin; the core's are a shift of 40 bits apart (IO-20).</summary>
+    public ulong Offset { get; init; } = (ulong)Index << 40;
 }
 
 /// <summary>GET_IRQ_INFO (contract §2.4).</summary>

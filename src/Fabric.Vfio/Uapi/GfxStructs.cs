@@ -8,6 +8,14 @@ public readonly record struct VfioDeviceGfxPlaneInfo(
     public static int MinSize => 0;
 }
 
+/// <summary>Flags of <see cref="VfioDeviceGfxPlaneInfo"/>: in which flavour a plane is asked for, and whether only whether there is one.</summary>
+public static class GfxPlane
+{
+    public const uint Probe = 1;
+    public const uint DmaBuf = 2;
+    public const uint Region = 4;
+}
+
 /// <summary>GET_GFX_DMABUF, of mediated devices (contract §2.12).</summary>
 public readonly record struct VfioDeviceGetGfxDmabuf(uint DmabufId) : IUapiStruct<VfioDeviceGetGfxDmabuf>;
 

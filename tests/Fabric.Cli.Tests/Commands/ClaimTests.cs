@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Fabric.Node.Api;
 
 namespace Fabric.Cli.Tests.Commands;
 
@@ -15,6 +16,56 @@ public sealed class ClaimTests
         Assert.Equal(
             """POST /api/v1/claims {"id":"db-1","host":"host-a","device":"0000:3b:00.2","memory_mib":32}""",
             Assert.Single(server.Requests));
+    }
+
+    [Theory]
+    [InlineData(
+        "--device accelerator-vf --device mlx5@0000:3B:00.2 --host host-a",
+        """{"id":"db-1","host":"host-a","devices":[{"model":"accelerator-vf"},{"model":"mlx5","device":"0000:3b:00.2"}]}""")]
+    [InlineData(
+        "--model mlx5 --device 0000:3b:00.2 --device 0000:3b:00.3 --host host-a",
+        """{"id":"db-1","host":"host-a","devices":[{"model":"mlx5","device":"0000:3b:00.2"},{"model":"mlx5","device":"0000:3b:00.3"}]}""")]
+    [InlineData("--device mlx5@0000:3b:00.2 --host host-a", """{"id":"db-1","model":"mlx5","host":"host-a","device":"0000:3b:00.2"}""")]
+    [InlineData("--device mlx5", """{"id":"db-1","model":"mlx5"}""")]
+    public async Task Create_asks_for_each_device_that_is_named(string options, string body)
+    {
+        await using var server = new FakeServer().On("POST /api/v1/claims", Sample.Claim("placing"), 202);
+
+        await Cli.AtAsync(server, ["claim", "create", "db-1", .. options.Split(' ')]);
+
+        Assert.Equal($"POST /api/v1/claims {body}", Assert.Single(server.Requests));
+    }
+
+    [Fact]
+    public async Task Show_lists_each_of_several_devices()
+    {
+        var claim = Sample.Claim() with { Devices = [new ClaimDeviceResource("accelerator-vf", "0000:3b:00.2"), new ClaimDeviceResource("mlx5", "0000:3c:00.1")] };
+        await using var server = new FakeServer().On("GET /api/v1/claims/db-1", claim);
+
+        var result = await Cli.AtAsync(server, "claim", "show", "db-1");
+
+        Assert.Contains($"{claim.Host}/0000:3b:00.2", result.Out, StringComparison.Ordinal);
+        Assert.Contains($"{claim.Host}/0000:3c:00.1", result.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Create_sends_what_becomes_of_the_claim_when_its_device_fails()
+    {
+        await using var server = new FakeServer().On("POST /api/v1/claims", Sample.Claim("placing"), 202);
+
+        await Cli.AtAsync(server, "claim", "create", "db-1", "--on-device-failure", "restart");
+
+        Assert.Equal("""POST /api/v1/claims {"id":"db-1","on_device_failure":"restart"}""", Assert.Single(server.Requests));
+    }
+
+    [Fact]
+    public async Task Create_sends_what_becomes_of_the_claim_when_its_host_is_lost()
+    {
+        await using var server = new FakeServer().On("POST /api/v1/claims", Sample.Claim("placing"), 202);
+
+        await Cli.AtAsync(server, "claim", "create", "db-1", "--on-host-loss", "restart", "--lease-seconds", "20");
+
+        Assert.Equal("""POST /api/v1/claims {"id":"db-1","on_host_loss":"restart","lease_seconds":20}""", Assert.Single(server.Requests));
     }
 
     [Fact]

@@ -19,6 +19,8 @@ public sealed class DeviceTests
         { $"device quarantine {Device}", $$"""POST {{Path}}/quarantine {}""" },
         { $"device quarantine {Device} --reason smells", $$"""POST {{Path}}/quarantine {"reason":"smells"}""" },
         { $"device unquarantine {Device}", $"POST {Path}/unquarantine" },
+        { $"device override {Device} acme-accel", $$"""PUT {{Path}}/driver-override {"driver":"acme-accel"}""" },
+        { $"device override {Device} --clear", $"DELETE {Path}/driver-override" },
         { $"device remove {Device}", $$"""POST {{Path}}/remove {}""" },
         { $"device remove {Device} --force-after 0", $$"""POST {{Path}}/remove {"force_after_s":0}""" },
     };
@@ -32,6 +34,36 @@ public sealed class DeviceTests
 
         Assert.Equal((0, "", $"device   {Device}\noutcome  done\n"), (result.ExitCode, result.Error, result.Out));
         Assert.Equal(request, Assert.Single(server.Requests));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData(" acme-accel --clear")]
+    public async Task An_override_is_a_driver_or_none(string rest)
+    {
+        await using var server = new FakeServer();
+
+        var result = await Cli.AtAsync(server, $"device override {Device}{rest}".Split(' '));
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.StartsWith("Name the driver, or give --clear.", result.Error, StringComparison.Ordinal);
+        Assert.Empty(server.Requests);
+    }
+
+    [Fact]
+    public async Task A_device_shows_its_driver_why_it_has_it_and_who_was_passed_over()
+    {
+        await using var server = new FakeServer().On($"GET {Path}", Sample.Device() with
+        {
+            DriverOverride = "accelerator", DriverReason = "driver_override names accelerator",
+            DriversPassedOver = [new PassedOverResource("acme-accel", "driver_override names accelerator")],
+        });
+
+        var result = await Cli.AtAsync(server, "device", "show", Device);
+
+        Assert.Contains("chosen because     driver_override names accelerator", result.Lines);
+        Assert.Contains("driver override    accelerator", result.Lines);
+        Assert.Contains("acme-accel  driver_override names accelerator", result.Lines);
     }
 
     [Fact]

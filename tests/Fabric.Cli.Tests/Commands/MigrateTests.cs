@@ -102,7 +102,7 @@ public sealed class MigrateTests
         var result = await Cli.AtAsync(server, "migration", "show", "db-1.1");
 
         Assert.Contains("downtime      41.3 ms (limit 300 ms)", result.Lines);
-        Assert.Contains("stop-copy  41.3 ms  yes", result.Lines);
+        Assert.Contains("stop-copy   4.10 s  41.3 ms  yes", result.Lines);
     }
 
     private static FakeServer Moving(Node.Api.MigrationResource end) => new FakeServer()

@@ -22,6 +22,13 @@ public sealed class UsageTests
     [InlineData("sriov set host-a/0000:3b:00.0")]
     [InlineData("sriov set host-a/0000:3b:00.0 all")]
     [InlineData("sriov set host-a/0000:3b:00.0 65536")]
+    [InlineData("mdev list")]
+    [InlineData("mdev define host-a mtty")]
+    [InlineData("mdev define host-a mtty mtty-1 --uuid 7")]
+    [InlineData("mdev start host-a")]
+    [InlineData("mdev start host-a/fabd:35:14.0")]
+    [InlineData("mdev stop 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001")]
+    [InlineData("mdev stop host-a/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 --force-after -1")]
     [InlineData("inject aer host-a/0000:3b:00.2")]
     [InlineData("inject aer host-a/0000:3b:00.2 --severity mild")]
     [InlineData("inject hang host-a/0000:3b:00.2 --at middle")]
@@ -32,6 +39,11 @@ public sealed class UsageTests
     [InlineData("claim create db-1 --memory-mib many")]
     [InlineData("claim create db-1 --memory-mib 0")]
     [InlineData("claim create db-1 --device 0000:3b:00.2")]
+    [InlineData("claim create db-1 --device mlx5@3b --host host-a")]
+    [InlineData("claim create db-1 --device mlx5 --device mlx5@0000:3b:00.2")]
+    [InlineData("migrate db-1 --to host-b --on-no-convergence pray")]
+    [InlineData("claim create db-1 --on-device-failure pray")]
+    [InlineData("claim create db-1 --on-host-loss pray")]
     [InlineData("migrate db-1")]
     [InlineData("migrate db-1 --to host-b --bandwidth-mib -1")]
     [InlineData("demo --state-size huge")]
@@ -70,7 +82,7 @@ public sealed class UsageTests
         var result = await Cli.RunAsync("device");
 
         Assert.StartsWith(
-            "'fabric device' needs a command: list, show, history, inspect, reset, reset-methods, quarantine, unquarantine, remove.",
+            "'fabric device' needs a command: list, show, history, inspect, reset, reset-methods, quarantine, unquarantine, override, remove.",
             result.Error);
     }
 

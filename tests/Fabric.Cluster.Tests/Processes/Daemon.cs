@@ -22,6 +22,9 @@ internal sealed class Daemon : IAsyncDisposable
 
     public string Tail => process.Tail;
 
+    /// <summary>All that it has said.</summary>
+    public string Log => process.Out + process.Error;
+
     private string EndpointsFile => Path.Combine(Settings.DataDirectory, "endpoints.json");
 
     public static Daemon Start(DaemonSettings settings)
@@ -52,7 +55,11 @@ internal sealed class Daemon : IAsyncDisposable
         await ListeningAsync();
         await Poll.UntilAsync(
             $"{Name} to be ready",
-            () => Http.GetAsync("health/ready"),
+            () =>
+            {
+                Assert.False(process.HasExited, $"{Name} ended:\n{process.Tail}");
+                return Http.GetAsync("health/ready");
+            },
             reply => reply.Status == 200,
             reply => $"{reply}\n{process.Tail}");
     }
@@ -63,6 +70,10 @@ internal sealed class Daemon : IAsyncDisposable
     public Task KillAsync() => process.KillAsync();
 
     public Task<Ending> TerminateAsync() => process.TerminateAsync();
+
+    public void Pause() => process.Pause();
+
+    public void Continue() => process.Continue();
 
     public bool IsUp => !process.HasExited;
 

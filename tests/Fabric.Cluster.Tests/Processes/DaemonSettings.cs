@@ -3,6 +3,7 @@ using System.Text.Json;
 namespace Fabric.Cluster.Tests.Processes;
 
 /// <summary>What a daemon's file of settings says; ports are the system's to choose unless a test needs one that is taken.</summary>
+/// <param name="Role">Or several, separated by a comma.</param>
 /// <param name="Seeds">Cluster addresses to join at; none founds a fabric.</param>
 internal sealed record DaemonSettings(string Name, string Role, string DataDirectory, params string[] Seeds)
 {
@@ -11,7 +12,13 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
 
     public int ClusterPort { get; init; }
 
+    /// <summary>Connection string of the PostgreSQL that has the journal; null for SQLite.</summary>
+    public string? Journal { get; init; }
+
     public string Api { get; init; } = "http://127.0.0.1:0";
+
+    /// <summary>PEM files; null for a daemon in the clear.</summary>
+    public TlsFiles? Tls { get; init; }
 
     /// <summary>When a reset counts as hung; null for the daemon's own default.</summary>
     public string? SlowCallDeadline { get; init; }
@@ -23,20 +30,32 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
 
     public string[] WithoutDrivers { get; init; } = [];
 
+    /// <summary>What mediated devices can be made of.</summary>
+    public string[] MdevParents { get; init; } = [];
+
+    /// <summary>Where plugins are; empty for none.</summary>
+    public string Plugins { get; init; } = "";
+
     public string ToJson() => JsonSerializer.Serialize(
         new
         {
-            Node = new { Name, Roles = new[] { Role }, DataDirectory },
+            Node = new { Name, Roles = Role.Split(','), DataDirectory },
             Cluster = new { Address = "127.0.0.1", Port = ClusterPort, Seeds },
             Api = new { Url = Api },
+            Tls = Tls is null ? new object() : Tls,
             DataPlane = new { Address = "127.0.0.1", Port = 0 },
+            Journal = new { Connection = Journal ?? "" },
             Devices = SlowCallDeadline is null ? new object() : new { SlowCallDeadline },
+            Drivers = new { Folder = Plugins },
             Hardware = new
             {
-                Emulated = new { Accelerators, FunctionsPerAccelerator = VirtualFunctions, StateSize },
+                Emulated = new { Accelerators, FunctionsPerAccelerator = VirtualFunctions, StateSize, MdevParents },
                 Linux = new { Enabled = false },
                 WithoutDrivers,
             },
         },
         Format);
 }
+
+/// <summary>What a daemon shows to others and whom it trusts.</summary>
+internal sealed record TlsFiles(string Certificate, string Key, string Ca);

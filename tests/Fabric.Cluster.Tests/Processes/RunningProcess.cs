@@ -8,6 +8,8 @@ namespace Fabric.Cluster.Tests.Processes;
 internal sealed class RunningProcess : IAsyncDisposable
 {
     private const int Sigterm = 15;
+    private const int Sigcont = 18;
+    private const int Sigstop = 19;
 
     private readonly Process process;
     private readonly StringBuilder output = new();
@@ -81,6 +83,12 @@ internal sealed class RunningProcess : IAsyncDisposable
         Assert.Equal(0, Kill(process.Id, Sigterm));
         return EndAsync();
     }
+
+    /// <summary>SIGSTOP: it stands still in the middle of whatever it does, and knows nothing of it.</summary>
+    public void Pause() => Assert.Equal(0, Kill(process.Id, Sigstop));
+
+    /// <summary>SIGCONT: it goes on where it stood, late.</summary>
+    public void Continue() => Assert.Equal(0, Kill(process.Id, Sigcont));
 
     public async ValueTask DisposeAsync()
     {

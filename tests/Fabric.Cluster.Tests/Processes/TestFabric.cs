@@ -16,28 +16,40 @@ internal sealed class TestFabric : IAsyncDisposable
 
     public FabricHttp Http => Control.Http;
 
+    public IEnumerable<Daemon> Daemons => daemons.Values;
+
     public Daemon this[string name] => daemons[name];
 
     public string PathOf(string name) => Path.Combine(folder, name);
 
     /// <param name="controlData">Where the control node keeps its journal, if not in the temporary folder.</param>
     /// <param name="slowCallDeadline">When a reset counts as hung on the hosts, if not by their default.</param>
-    public static async Task<TestFabric> StartAsync(int hosts, string? controlData = null, string? slowCallDeadline = null)
+    /// <param name="journal">Connection string of the PostgreSQL that has the journal; null for SQLite.</param>
+    /// <param name="controls">Control nodes: <c>control</c>, <c>control-2</c> and so on.</param>
+    /// <param name="tls">The files of a daemon by its name; none for a fabric in the clear.</param>
+    public static async Task<TestFabric> StartAsync(
+        int hosts, string? controlData = null, string? slowCallDeadline = null, string? journal = null, int controls = 1,
+        Func<string, TlsFiles>? tls = null)
     {
         var fabric = new TestFabric();
         try
         {
-            var control = fabric.Launch(new DaemonSettings("control", "control", controlData ?? fabric.PathOf("control")));
+            var control = fabric.Launch(new DaemonSettings("control", "control", controlData ?? fabric.PathOf("control"))
+            {
+                Journal = journal, Tls = tls?.Invoke("control"),
+            });
             // The hosts need its port, not its readiness.
             await control.ListeningAsync();
+            foreach (var name in Enumerable.Range(2, controls - 1).Select(number => $"control-{number}"))
+                fabric.Launch(new DaemonSettings(name, "control", fabric.PathOf(name), control.Endpoints.Cluster) { Journal = journal, Tls = tls?.Invoke(name) });
             foreach (var name in new[] { "host-a", "host-b", "host-c" }.Take(hosts))
             {
                 var settings = new DaemonSettings(name, "host", fabric.PathOf(name), control.Endpoints.Cluster);
-                fabric.Launch(settings with { SlowCallDeadline = slowCallDeadline });
+                fabric.Launch(settings with { SlowCallDeadline = slowCallDeadline, Tls = tls?.Invoke(name) });
             }
 
             await Task.WhenAll(fabric.daemons.Values.Select(daemon => daemon.ReadyAsync()));
-            foreach (var name in fabric.daemons.Keys.Where(name => name != "control"))
+            foreach (var name in fabric.daemons.Values.Where(daemon => daemon.Settings.Role == "host").Select(daemon => daemon.Name))
                 await fabric.HostAsync(name, host => host is { State: "up", Free: DaemonSettings.VirtualFunctions }, "up with all its functions free");
             return fabric;
         }
@@ -99,9 +111,28 @@ internal sealed class TestFabric : IAsyncDisposable
         reply => reply.Status == 200 && holds(reply.As<MigrationResource>()),
         reply => $"{reply.Body}\n{Control.Tail}")).As<MigrationResource>();
 
+    /// <summary>As another control node tells it.</summary>
+    public static async Task<MigrationResource> MigrationAtAsync(Daemon teller, string id, Func<MigrationResource, bool> holds, string what) => (await Poll.UntilAsync(
+        $"migration {id} to be {what}",
+        () => teller.Http.GetAsync($"api/v1/migrations/{id}"),
+        reply => reply.Status == 200 && holds(reply.As<MigrationResource>()),
+        reply => $"{reply.Body}\n{teller.Tail}")).As<MigrationResource>();
+
+    /// <summary>The claim works there, and all of memory and device is as its steps say.</summary>
+    public async Task<ClaimResource> RunsOnAsync(string id, string host)
+    {
+        var steps = (await ClaimAsync(id, claim => claim is { Phase: "running", Workload: not null } && claim.Host == host, $"running on {host}")).Workload!.Steps;
+        await ClaimAsync(id, claim => claim.Workload!.Steps > steps, "working");
+        var verified = await RunAsync("claim", "verify", id);
+        Assert.True(verified.ExitCode == 0, verified.ToString());
+        return await ClaimAsync(id);
+    }
+
     public async Task<HostResource> HostAsync(string name, Func<HostResource, bool> holds, string what) => (await Poll.UntilAsync(
         $"{name} to be {what}",
-        async () => (await Http.GetAsync("api/v1/hosts")).As<ListResource<HostResource>>().Items.FirstOrDefault(host => host.Name == name),
+        async () => await Http.GetAsync("api/v1/hosts") is { Status: 200 } hosts
+            ? hosts.As<ListResource<HostResource>>().Items.FirstOrDefault(host => host.Name == name)
+            : null,
         host => host is not null && holds(host)))!;
 
     /// <summary>A claim that runs, with a megabyte of consumer memory: enough to be seen moving under a limit.</summary>
@@ -113,9 +144,10 @@ internal sealed class TestFabric : IAsyncDisposable
     }
 
     /// <summary>A migration that is held in its pre-copy by a limit: the first round alone takes about as many seconds as there are MiB of memory.</summary>
-    public async Task<MigrationResource> MigratingSlowlyAsync(string claim, string to, int mibPerSecond = 1)
+    public async Task<MigrationResource> MigratingSlowlyAsync(string claim, string to, int mibPerSecond = 1, int downtimeMs = 300)
     {
-        var reply = await Http.PostAsync($"api/v1/claims/{claim}/migrations", $$"""{"to":"{{to}}","bandwidth_mib_s":{{mibPerSecond}}}""");
+        var reply = await Http.PostAsync(
+            $"api/v1/claims/{claim}/migrations", $$"""{"to":"{{to}}","bandwidth_mib_s":{{mibPerSecond}},"downtime_ms":{{downtimeMs}}}""");
         Assert.True(reply.Status == 202, reply.ToString());
         return await MigrationAsync(reply.As<MigrationResource>().Id, migration => migration.Phase == "pre-copy", "in its pre-copy");
     }

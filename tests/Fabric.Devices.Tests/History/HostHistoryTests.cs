@@ -83,6 +83,21 @@ public sealed class HostHistoryTests : DeviceTest
     }
 
     [Fact]
+    public async Task The_driver_that_an_override_names_is_known_in_the_hosts_next_life_and_the_override_that_was_cleared_is_not()
+    {
+        var host = Host();
+        await AskAsync<HostDone>(host, new OverrideDriver(Device, "vfio-pci", "ops"));
+        await AskAsync<HostDone>(host, new OverrideDriver(Other, "vfio-pci", "ops"));
+        await AskAsync<HostDone>(host, new OverrideDriver(Other, null, "ops"));
+
+        var next = await NextLifeAsync(host);
+
+        Assert.Equal("vfio-pci", (await AskAsync<DeviceFound>(next, new FindDevice(Device))).Status.Choice!.Override);
+        Assert.Null((await AskAsync<DeviceFound>(next, new FindDevice(Other))).Status.Choice!.Override);
+        Assert.Contains(("driver-override", "vfio-pci, by ops"), await HistoryAsync(next));
+    }
+
+    [Fact]
     public async Task A_quarantine_that_could_not_be_written_down_is_answered_with_EIO_and_stands()
     {
         var host = Host();
@@ -119,6 +134,40 @@ public sealed class HostHistoryTests : DeviceTest
             },
             Patience, cancellationToken: Cancelled);
         Assert.Contains("it smells", (await RefusedAsync(next, new FindDevice(Device))).Sentence);
+    }
+
+    [Theory]
+    [InlineData(false, DeviceState.Closed)]
+    [InlineData(true, DeviceState.Open)]
+    public async Task Devices_of_a_host_whose_journal_hangs_have_their_override_when_it_is_read_and_those_that_are_held_at_the_next_probe(
+        bool isHeld, DeviceState state)
+    {
+        var host = Host();
+        await AskAsync<HostDone>(host, new OverrideDriver(Device, "vfio-pci", "ops"));
+        await AskAsync<HostDone>(host, new QuarantineDevice(Other, "it smells", "ops"));
+        journal.OnRead = JournalFault.Hang;
+        var next = await NextLifeAsync(host);
+        await HistoryStartedAsync(next);
+        for (var second = 0; second < HistoryOptions.Default.ReadDeadline.TotalSeconds; second++)
+            Timers.Advance(TimeSpan.FromSeconds(1));
+        var front = (await AskAsync<DeviceFound>(next, new FindDevice(Device))).Front;
+        if (isHeld)
+            await OpenAsync(front, TestActor);
+        Assert.Null((await AskAsync<DeviceList>(next, ListDevices.Instance)).Devices[0].Choice!.Override);
+
+        journal.EndHangs();
+
+        await AwaitConditionAsync(
+            async () =>
+            {
+                Timers.Advance(HistoryOptions.Default.RetryAtMost);
+                var devices = (await AskAsync<DeviceList>(next, ListDevices.Instance)).Devices;
+                return devices[1].State == DeviceState.Quarantined && devices[0].State == state && (isHeld || devices[0].Choice?.Override == "vfio-pci");
+            },
+            Patience, cancellationToken: Cancelled);
+        await AskAsync<HostDone>(next, new SetResetMethods(Device, [], "ops"));
+        var last = await NextLifeAsync(next);
+        Assert.Equal("vfio-pci", (await AskAsync<DeviceFound>(last, new FindDevice(Device))).Status.Choice!.Override);
     }
 
     [Fact]

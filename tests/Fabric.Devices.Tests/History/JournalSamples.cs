@@ -17,6 +17,11 @@ internal static class JournalSamples
         {
             Devices = { new DeviceRecord { Device = "0000:3b:00.2", LastEntry = 1007, Entries = { Quarantined }, LastStanding = 3, Standing = Standing } },
         }),
+        Of("device.standing.v1", new StandingChanged { Device = "0000:3b:00.2", Number = 3, Standing = Overridden }, 2),
+        Of("device.snapshot.v1", new HistorySnapshot
+        {
+            Devices = { new DeviceRecord { Device = "0000:3b:00.2", LastEntry = 1007, Entries = { Quarantined }, LastStanding = 3, Standing = Overridden } },
+        }, 2),
     ];
 
     private static Entry Quarantined => new() { At = 1_795_341_600_123, Kind = "quarantined", Message = "it smells (by ops)" };
@@ -31,5 +36,8 @@ internal static class JournalSamples
         ResetMethods = { "flr", "bus" },
     };
 
-    private static (string Manifest, string File, IMessage Message) Of(string manifest, IMessage message) => (manifest, $"{manifest}.golden", message);
+    private static Standing Overridden => new(Standing) { DriverOverride = "acme-accel" };
+
+    private static (string Manifest, string File, IMessage Message) Of(string manifest, IMessage message, int file = 1) =>
+        (manifest, file == 1 ? $"{manifest}.golden" : $"{manifest}.{file}.golden", message);
 }

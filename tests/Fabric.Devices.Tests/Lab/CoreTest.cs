@@ -34,6 +34,9 @@ internal sealed class LabHost(TimeSpan callDeadline) : UntypedActor
                 watched.Remove(remove.Watch);
                 watch.On(message);
                 break;
+            case CallCameBack:
+                watch.On(message);
+                break;
             case Look:
                 watch.On(message);
                 Sender.Tell(watched.Count);

@@ -52,7 +52,7 @@ internal sealed record SlowCall(string What, Point Point, Func<SessionId, IActor
         new("hot reset of its set", Point.BusReset, static (_, _) => new ResetCore(ResetScope.DeviceSet), IsResetEio) { ByHost = true, IsOfSet = true },
         new("power cycle of its slot", Point.Power, static (_, _) => new ResetCore(ResetScope.Power), IsResetEio) { ByHost = true, IsOfSet = true },
         new("read of config space", Point.ConfigRead, static (_, _) => CheckCore.Instance, IsResetEio) { ByHost = true },
-        new("making 2 VFs", Point.Vfs, static (_, _) => new ConfigureVfs(2), static message => message is VfsConfigured { Outcome.Error.Errno: Errno.EIO })
+        new("making 2 VFs", Point.Vfs, static (_, _) => new SetVirtualFunctions(2), IsEio)
         {
             ByHost = true,
         },

@@ -106,10 +106,10 @@ public sealed class MttyArcTests
     public void A_card_whose_driver_let_go_of_it_stays_as_it_is()
     {
         using var machine = new SerialMachine();
-        var arcs = new Drivers.Mtty.MttyArcs(Drivers.Mtty.MttyCommands.Attach(machine.Window).Value);
+        var arcs = new Drivers.Mtty.MttyMigrationOps(machine.Window, 2, Drivers.Mtty.MttyMigrationOps.Everything);
         var other = MigrationMachine.Register(arcs).Value;
         Assert.True(other.Set(Stop).IsOk);
-        arcs.Release();
+        arcs.LetGo();
         other.Close();
         Assert.True(machine.IsSuspended);
     }

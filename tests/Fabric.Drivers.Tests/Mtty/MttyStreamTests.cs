@@ -1,5 +1,7 @@
+using System.Buffers.Binary;
 using Fabric.Hardware.Specs.Mtty;
 using Fabric.Vfio;
+using Fabric.Vfio.Migration.Streams;
 using Fabric.Vfio.Uapi;
 using static Fabric.Vfio.Migration.MigrationState;
 
@@ -204,11 +206,10 @@ public sealed class MttyStreamTests
     public void A_state_that_no_port_can_be_in_is_refused_though_its_checksum_is_right()
     {
         using var target = new SerialMachine();
-        var (bytes, stream, before) = (new byte[StreamBytes], target.Enter(Resuming), target.Ports());
-        Drivers.Mtty.MttyStreamFormat.WriteHeader(bytes, 2);
+        var (bytes, stream, before) = (SerialMachine.GoodStream.ToArray(), target.Enter(Resuming), target.Ports());
         bytes[HeaderBytes + MttyPortState.Received] = 17;
-        for (var port = 0; port < 2; port++)
-            Drivers.Mtty.MttyStreamFormat.Seal(bytes.AsSpan(Drivers.Mtty.MttyStreamFormat.PortAt(port)), port);
+        var checksum = ImageFormat.Checksum(0, bytes.AsSpan(HeaderBytes, MttyPortState.Bytes));
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(HeaderBytes + MttyPortState.Bytes), checksum);
         Assert.True(stream.Write(bytes).IsOk);
         Assert.Equal((Errno.EINVAL, Resuming), (target.Machine.Set(Stop).Error.Errno, target.State));
         Assert.Equal(before, target.Ports());

@@ -35,7 +35,7 @@ internal sealed class SerialLab : IDisposable
 
     /// <param name="wrap">What stands between the core and the card, if anything.</param>
     public static async Task<SerialLab> OpenAsync(
-        ActorSystem system, IActorRef holder, byte slot = 1, MigrationFlags flags = MttyArcs.Everything, int ports = 2,
+        ActorSystem system, IActorRef holder, byte slot = 1, MigrationFlags flags = MttyMigrationOps.Everything, int ports = 2,
         Func<IPciFunction, IPciFunction>? wrap = null)
     {
         var address = new PciAddress(0xfab0, 9, slot, 0);

@@ -19,7 +19,7 @@ internal sealed class SignalCounter : IEventTarget
 }
 
 /// <summary>The card's migration control without a core between: every access goes by a test, which may do things before and after.</summary>
-internal sealed class TappedWindow(IPciFunction card) : IMttyWindow
+internal sealed class TappedWindow(IPciFunction card) : IRegisters
 {
     public Func<VfioResult> Before { get; set; } = () => VfioResult.Ok;
 
@@ -64,6 +64,8 @@ internal sealed class NotedArcs(IMigrationOps inner) : IMigrationOps
         return inner.Perform(from, to);
     }
 
+    public void Refused() => inner.Refused();
+
     public VfioResult<ulong> GetDataSize() => inner.GetDataSize();
 
     public void Forget() => inner.Forget();
@@ -72,12 +74,12 @@ internal sealed class NotedArcs(IMigrationOps inner) : IMigrationOps
 /// <summary>A card, its arcs and the machine that walks them: the driver's migration part alone.</summary>
 internal sealed class SerialMachine : IDisposable
 {
-    public SerialMachine(MigrationFlags flags = MttyArcs.Everything, int ports = 2)
+    public SerialMachine(MigrationFlags flags = MttyMigrationOps.Everything, int ports = 2)
     {
         Card = MttyFunction.Create(new PciAddress(0xfab0, 9, 0, 0), ports, new MttyPortPool()).Value;
         Card.WriteConfig(ConfigOffset.Command, [(byte)(PciCommand.IoSpace | PciCommand.BusMaster), 0]);
         Window = new TappedWindow(Card);
-        Noted = new NotedArcs(new MttyArcs(MttyCommands.Attach(Window).Value, flags));
+        Noted = new NotedArcs(new MttyMigrationOps(Window, ports, flags));
         Machine = MigrationMachine.Register(Noted).Value;
     }
 

@@ -24,7 +24,7 @@ public sealed class ClaimActorTests(ClaimLab lab)
     public async Task A_claim_that_no_host_can_run_changes_nothing()
     {
         var claim = lab.NewClaim();
-        claim.Instead = (host, command) => command is PlanTarget ? [new TargetPlanned(claim.Id, host, command.Generation, null, ["alpha is full."])] : null;
+        claim.Instead = (host, command) => command is PlanTarget ? [new TargetPlanned(claim.Id, host, command.Generation, [], ["alpha is full."])] : null;
 
         var refused = await claim.Ask<ClaimRefused>(claim.CreateOnAlpha);
 
@@ -36,7 +36,7 @@ public sealed class ClaimActorTests(ClaimLab lab)
     public async Task A_claim_that_names_no_host_is_told_what_each_said()
     {
         var claim = lab.NewClaim();
-        claim.Instead = (host, command) => command is PlanTarget ? [new TargetPlanned(claim.Id, host, command.Generation, null, [$"{host} is full."])] : null;
+        claim.Instead = (host, command) => command is PlanTarget ? [new TargetPlanned(claim.Id, host, command.Generation, [], [$"{host} is full."])] : null;
 
         var refused = await claim.Ask<ClaimRefused>(claim.CreateOnAlpha with { Host = null });
 
@@ -77,7 +77,8 @@ public sealed class ClaimActorTests(ClaimLab lab)
         var claim = await lab.NewClaim().Run();
         CreateClaim[] others =
         [
-            claim.CreateOnAlpha with { Host = "beta" }, claim.CreateOnAlpha with { Device = "fab0:01:00.2" }, claim.CreateOnAlpha with { Model = "nvme" },
+            claim.CreateOnAlpha with { Host = "beta" }, claim.CreateOnAlpha with { Devices = [new DeviceAsk("accelerator", "fab0:01:00.2")] },
+            claim.CreateOnAlpha with { Devices = [new DeviceAsk("nvme")] },
             claim.CreateOnAlpha with { MemoryBytes = 2 << 20 }, claim.CreateOnAlpha with { StepsPerSecond = 2000 },
         ];
 
@@ -192,7 +193,7 @@ public sealed class ClaimActorTests(ClaimLab lab)
     public async Task A_plan_that_is_refused_changes_nothing()
     {
         var claim = await lab.NewClaim().Run();
-        claim.Instead = (host, command) => command is PlanTarget ? [new TargetPlanned(claim.Id, host, command.Generation, null, ["beta is full."])] : null;
+        claim.Instead = (host, command) => command is PlanTarget ? [new TargetPlanned(claim.Id, host, command.Generation, [], ["beta is full."])] : null;
 
         var refused = await claim.Ask<ClaimRefused>(claim.ToBeta);
 
@@ -213,7 +214,7 @@ public sealed class ClaimActorTests(ClaimLab lab)
 
         await claim.Ask<ClaimAccepted>(claim.ToBeta);
 
-        Assert.Equal(new PlanTarget(claim.Id, 1, "accelerator", null, 4096, "accelerator-vf", "1b36:fab1"), asked);
+        Assert.Equal([new DeviceNeed("accelerator", null, 4096, "accelerator-vf", "1b36:fab1")], asked!.Devices);
     }
 
     [Fact]
@@ -298,7 +299,7 @@ public sealed class ClaimActorTests(ClaimLab lab)
     {
         var claim = lab.NewClaim();
         claim.Instead = (host, command) => host == "beta" && command is StopAndCopy stop
-            ? [new TargetLoaded(claim.Id, host, command.Generation, stop.Migration, bytes, checksum, LoadMs: 1)]
+            ? [new TargetLoaded(claim.Id, host, command.Generation, stop.Migration, [new StreamSum(bytes, checksum)], LoadMs: 1)]
             : null;
         await claim.Migrate();
 
@@ -640,9 +641,60 @@ public sealed class ClaimActorTests(ClaimLab lab)
     public async Task What_a_host_should_not_hold_is_taken_from_it()
     {
         var claim = await lab.NewClaim().Run();
-        claim.Tell(new AttachmentStatus(claim.Id, "beta", 1, ClaimUnderTest.Device, null, null, 0, AttachmentPhase.Receiving, WorkloadCounters.None));
+        claim.Tell(ClaimUnderTest.Held(claim.Id, "beta", 1));
 
         await claim.Until("beta Detach");
+    }
+
+    [Fact]
+    public async Task One_that_knows_less_than_a_host_closes_nothing_there_and_is_taken_up_again_L1()
+    {
+        var claim = await lab.NewClaim().Run();
+        claim.Tell(new AttachmentStatus(claim.Id, "beta", 9, [new AttachedDevice(ClaimUnderTest.Device, null, null, 0, null)], AttachmentPhase.Running, WorkloadCounters.None));
+        await claim.Until("life 2");
+
+        Assert.DoesNotContain("beta Detach", claim.Log);
+    }
+
+    [Fact]
+    public async Task One_that_is_not_closes_nothing_on_the_word_of_a_journal_that_it_read_long_ago_L1()
+    {
+        var claim = lab.NewClaim(new FakeTimeProvider());
+        var held = new AttachmentStatus(claim.Id, "beta", 1, [new AttachedDevice(ClaimUnderTest.Device, null, null, 0, null)], AttachmentPhase.Running, WorkloadCounters.None);
+        await claim.Ask<ClaimRefused>(new DescribeClaim(claim.Id));
+        claim.Tell(held);
+        await claim.Until("life 2");
+        Assert.DoesNotContain("beta Detach", claim.Log);
+
+        // Taken up for it, it has just read that there is no such claim.
+        claim.Tell(held);
+        await claim.Until("beta Detach");
+    }
+
+    [Fact]
+    public async Task One_that_is_taken_up_fences_whoever_had_it_before()
+    {
+        var claim = await lab.NewClaim().Run();
+        claim.Tell(ClaimUnderTest.Kill);
+
+        await claim.Until("journal ClaimTakenUp");
+    }
+
+    [Fact]
+    public async Task A_device_is_opened_in_the_life_of_the_host_that_was_asked_L1()
+    {
+        var claim = lab.NewClaim();
+        var lives = new List<long>();
+        claim.Instead = (host, command) =>
+        {
+            if (command is Attach attach)
+                lives.Add(attach.Life);
+            return command is PlanTarget ? [new TargetPlanned(claim.Id, host, 0, [ClaimUnderTest.Device], [], Life: 77)] : null;
+        };
+        await claim.Run();
+
+        Assert.All(lives, life => Assert.Equal(77, life));
+        Assert.NotEmpty(lives);
     }
 
     [Fact]

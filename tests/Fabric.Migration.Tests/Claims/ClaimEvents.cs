@@ -58,10 +58,51 @@ internal static class ClaimEvents
         At = 200,
     };
 
+    public static DeviceFoundSick Sick(ClaimState state, bool readable) => new()
+    {
+        Host = state.Host,
+        Device = state.Device,
+        Reason = "it smells",
+        Readable = readable,
+        At = 300,
+    };
+
+    public static RestartStarted Restart(ClaimState state) => new()
+    {
+        Generation = state.Generation + 1,
+        FromHost = state.Host,
+        FromDevice = state.Device,
+        Reason = "it is lost",
+        Attempt = state.Trouble?.Attempts ?? 0,
+        At = 310,
+    };
+
+    public static PlacedAfresh Placed(ClaimState state) => new() { Host = state.Host == "alpha" ? "beta" : "alpha", Device = "fab0:02:00.3", Generation = state.Generation + 1, At = 320 };
+
+    public static RunnerClosed Closed { get; } = new() { At = 315 };
+
     public static ClaimState After(this ClaimState state, params IEnumerable<IJournaled> events) => events.Aggregate(state, (now, e) => now.Apply(e));
 
     /// <summary>A running claim.</summary>
     public static ClaimState RunningClaim { get; } = ClaimState.Empty.After(Created, Running);
+
+    /// <summary>A running claim of two devices.</summary>
+    public static ClaimState RunningPair { get; } = ClaimState.Empty.After(
+        new ClaimCreated(Created)
+        {
+            Devices =
+            {
+                new DeviceRecord { Model = "accelerator", Device = "fab0:01:00.1" },
+                new DeviceRecord { Model = "mlx5", Device = "fab0:07:00.2" },
+            },
+        },
+        Running);
+
+    public static MigrationStarted NextMigrationOfPair(ClaimState state) => new(NextMigration(state))
+    {
+        FromDevices = { state.Addresses },
+        ToDevices = { "fab0:02:00.3", "fab0:08:00.1" },
+    };
 
     /// <summary>A claim whose migration has just been written down.</summary>
     public static ClaimState MigratingClaim { get; } = RunningClaim.After(NextMigration(RunningClaim));

@@ -28,8 +28,8 @@ public sealed class ClaimHistoryTests
 
     [Theory]
     [MemberData(nameof(Seeds))]
-    public void Only_a_commit_changes_where_a_claim_runs_L1(int seed) => Assert.All(
-        History(seed).Where(step => step.Event is not (ClaimCreated or MigrationCommitted)),
+    public void Only_a_commit_and_a_start_afresh_change_where_a_claim_runs_L1(int seed) => Assert.All(
+        History(seed).Where(step => step.Event is not (ClaimCreated or MigrationCommitted or PlacedAfresh)),
         step => Assert.Equal((step.Before.Host, step.Before.Device), (step.After.Host, step.After.Device)));
 
     [Theory]
@@ -42,9 +42,25 @@ public sealed class ClaimHistoryTests
 
     [Theory]
     [MemberData(nameof(Seeds))]
-    public void The_generation_grows_with_each_migration_and_only_then_L1(int seed) => Assert.All(
+    public void The_generation_grows_with_each_migration_and_each_start_afresh_and_only_then_L1(int seed) => Assert.All(
         History(seed).Where(step => step.Event is not ClaimCreated),
-        step => Assert.Equal(step.Before.Generation + (step.Event is MigrationStarted ? 1 : 0), step.After.Generation));
+        step => Assert.Equal(step.Before.Generation + (step.Event is MigrationStarted or RestartStarted or PlacedAfresh ? 1 : 0), step.After.Generation));
+
+    [Theory]
+    [MemberData(nameof(Seeds))]
+    public void What_runs_was_opened_at_a_generation_that_the_claim_has_reached_L1(int seed) => Assert.All(
+        History(seed), step => Assert.InRange(step.After.RunnerGeneration, 1, step.After.Generation));
+
+    [Theory]
+    [MemberData(nameof(Seeds))]
+    public void Where_a_claim_is_over_or_moved_away_its_trouble_is_over(int seed) => Assert.All(
+        History(seed).Where(step => step.After.Trouble is { IsOpen: true }),
+        step => Assert.False(step.After.Phase is ClaimPhase.Failed or ClaimPhase.Releasing or ClaimPhase.Released));
+
+    [Fact]
+    public void The_histories_that_are_drawn_have_evacuations_and_starts_afresh() => Assert.Superset(
+        new HashSet<string?> { "evacuated", "restarted-afresh", "stopped", "released" },
+        Seeds.SelectMany(seed => History(seed.Data)).Select(step => step.After.Trouble?.Outcome).ToHashSet());
 
     private static IEnumerable<(ClaimState Before, IJournaled Event, ClaimState After)> History(int seed)
     {
@@ -66,17 +82,35 @@ public sealed class ClaimHistoryTests
     private static IJournaled[] Next(ClaimState state) => (state.Phase, state.Migration?.Step) switch
     {
         (ClaimPhase.None, _) => [Created],
+        (ClaimPhase.Placing, _) when state.Trouble is { IsOpen: true } => [Running, Running, Restart(state)],
         (ClaimPhase.Placing, _) => [Running],
-        (ClaimPhase.Running, _) => [.. Enumerable.Repeat(NextMigration(state), 40), new ReleaseStarted { RequestedBy = "ops", At = 280 }],
+        (ClaimPhase.Running, _) when state.Trouble is { IsOpen: true } =>
+        [
+            .. Enumerable.Repeat(Evacuation(state), 8), .. Enumerable.Repeat(Restart(state), 8), Sick(state, readable: false),
+            Failure, new ReleaseStarted { RequestedBy = "ops", At = 280 },
+        ],
+        (ClaimPhase.Running, _) =>
+        [
+            .. Enumerable.Repeat(NextMigration(state), 40), .. Enumerable.Repeat(Sick(state, readable: true), 20), .. Enumerable.Repeat(Sick(state, readable: false), 5),
+            new ReleaseStarted { RequestedBy = "ops", At = 280 },
+        ],
+        (ClaimPhase.Restarting, _) => [state.RunnerIsClosed ? Placed(state) : Closed],
         (ClaimPhase.Releasing, _) => [new ClaimReleased { At = 290 }],
-        (_, MigrationStep.Reserve) => [Reserved, Reserved, Reserved, GivenUp, Cancelled],
-        (_, MigrationStep.PreCopy) => [Switchover, Switchover, Switchover, GivenUp, Cancelled],
+        (_, MigrationStep.Reserve) => [Reserved, Reserved, Reserved, GivenUp, Cancelled, Sick(state, readable: true)],
+        (_, MigrationStep.PreCopy) => [Switchover, Switchover, Switchover, GivenUp, Cancelled, Sick(state, readable: false)],
         (_, MigrationStep.StopCopy) => [Committed, Committed, Committed, GivenUp, Cancelled],
         (_, MigrationStep.Run) => [.. Enumerable.Repeat(TargetRuns, 40), Failure],
         (_, MigrationStep.Release) => [SourceFree],
-        (_, MigrationStep.Rollback) => [.. Enumerable.Repeat(RolledBack, 40), Failure],
+        (_, MigrationStep.Rollback) => [.. Enumerable.Repeat(RolledBack, 40), Restart(state), Failure],
         _ => [],
     };
+
+    private static MigrationStarted Evacuation(ClaimState state)
+    {
+        var started = NextMigration(state);
+        (started.RequestedBy, started.Cause) = ("fabric", "it smells");
+        return started;
+    }
 
     private static RollbackStarted Cancelled { get; } = new() { Reason = "cancelled by ops", Cancelled = true, At = 265 };
 

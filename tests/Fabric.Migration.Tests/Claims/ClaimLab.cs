@@ -6,6 +6,7 @@ using Akka.Cluster.Sharding;
 using Akka.Configuration;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Fleet.Moves;
 using Fabric.Migration.Hosts;
 using Fabric.Migration.Journal;
 using Fabric.Migration.Wire;
@@ -21,6 +22,7 @@ public sealed class ClaimLab : IAsyncLifetime
     private readonly ClaimStage stage = new();
     private ActorSystem alpha = null!;
     private ActorSystem beta = null!;
+    private IActorRef fleet = ActorRefs.Nobody;
     private int claims;
 
     public async ValueTask InitializeAsync()
@@ -32,6 +34,9 @@ public sealed class ClaimLab : IAsyncLifetime
         await Cluster.Get(alpha).JoinAsync(first, TestContext.Current.CancellationToken);
         await Cluster.Get(beta).JoinAsync(first, TestContext.Current.CancellationToken);
         await Task.WhenAll(up).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+        fleet = alpha.ActorOf(FleetActor.Props(TimeProvider.System), FleetActor.Name);
+        alpha.ActorOf(Props.Create(() => new Listener(fleet, stage)));
+        Moves();
     }
 
     public async ValueTask DisposeAsync() => await Task.WhenAll(alpha.Terminate(), beta.Terminate());
@@ -43,6 +48,13 @@ public sealed class ClaimLab : IAsyncLifetime
         claim.Keeper = alpha.ActorOf(Props.Create(() => new Keeper(claim, time ?? TimeProvider.System)), $"keeper-{claim.Id}");
         return claim;
     }
+
+    /// <summary>A function of some host is free that was not: what a control node's fleet says of it.</summary>
+    internal void Frees() => alpha.EventStream.Publish(FleetChanged.Instance);
+
+    /// <summary>What a control node's fleet hears of moves.</summary>
+    internal void Moves(params string[] drained) => fleet.Tell(new MovesView(
+        [.. drained.Select(static host => new DrainView(host, "draining", "ops", DateTimeOffset.UnixEpoch, []))], null, new BreakerView(null, null, null, null, [])));
 
     private ActorSystem Start(string name, params string[] roles)
     {
@@ -99,9 +111,22 @@ public sealed class ClaimLab : IAsyncLifetime
         }
     }
 
+    /// <summary>Hears what the fabric tells people of the claims under test.</summary>
+    private sealed class Listener(IActorRef fleet, ClaimStage stage) : UntypedActor
+    {
+        protected override void PreStart() => fleet.Tell(new FollowEvents(AfterId: 0));
+
+        protected override void OnReceive(object message)
+        {
+            if (message is NumberedEvent { Event: var told } && stage.Claims.TryGetValue(told.Subject, out var claim))
+                claim.Events.Enqueue((told.Kind, told.Message));
+        }
+    }
+
     /// <summary>Stands for the claim's shard: whenever the claim's actor ends, it is taken up anew.</summary>
     private sealed class Keeper(ClaimUnderTest claim, TimeProvider time) : UntypedActor
     {
+        private readonly FabricMembers members = new(Context.System);
         private IActorRef actor = ActorRefs.Nobody;
         private int lives;
 
@@ -128,7 +153,7 @@ public sealed class ClaimLab : IAsyncLifetime
 
         private void Begin()
         {
-            actor = Context.ActorOf(ClaimActor.Props(claim.Id, time), $"life-{++lives}");
+            actor = Context.ActorOf(ClaimActor.Props(claim.Id, members, time), $"life-{++lives}");
             Context.Watch(actor);
             claim.Add($"life {lives}");
         }

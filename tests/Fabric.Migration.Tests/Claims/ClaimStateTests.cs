@@ -19,7 +19,62 @@ public sealed class ClaimStateTests
 
         Assert.Equal(
             ("c1", "accelerator", "alpha", "fab0:01:00.1", 1L, 1L << 20, 1000, ClaimPhase.Placing, 100L),
-            (state.Id, state.Model, state.Host, state.Device, state.Generation, state.MemoryBytes, state.StepsPerSecond, state.Phase, state.CreatedAt));
+            (state.Id, state.Devices.Single().Model, state.Host, state.Device, state.Generation, state.MemoryBytes, state.StepsPerSecond, state.Phase, state.CreatedAt));
+    }
+
+    [Fact]
+    public void A_claim_of_several_devices_has_them_in_the_order_that_they_were_asked_for()
+    {
+        Assert.Equal([new("accelerator", "fab0:01:00.1"), new("mlx5", "fab0:07:00.2")], RunningPair.Devices);
+    }
+
+    [Fact]
+    public void A_commit_moves_every_device()
+    {
+        var state = RunningPair.After(NextMigrationOfPair(RunningPair), Reserved, Switchover, Committed);
+
+        Assert.Equal([new("accelerator", "fab0:02:00.3"), new("mlx5", "fab0:08:00.1")], state.Devices);
+    }
+
+    [Fact]
+    public void A_start_afresh_places_every_device()
+    {
+        var state = RunningPair.After(
+            Sick(RunningPair, readable: false),
+            Restart(RunningPair),
+            Closed,
+            new PlacedAfresh { Host = "beta", Device = "fab0:02:00.3", Devices = { "fab0:02:00.3", "fab0:08:00.1" }, Generation = 3, At = 320 });
+
+        Assert.Equal([new("accelerator", "fab0:02:00.3"), new("mlx5", "fab0:08:00.1")], state.Devices);
+    }
+
+    [Fact]
+    public void A_second_device_that_is_lost_is_part_of_the_same_trouble()
+    {
+        var first = Sick(RunningPair, readable: true);
+        var state = RunningPair.After(first, new DeviceFoundSick { Host = "alpha", Device = "fab0:07:00.2", Reason = "it burns", At = 305 });
+
+        Assert.Equal(("fab0:07:00.2", "it burns", false, first.At), (state.Trouble!.Device, state.Trouble.Reason, state.Trouble.Readable, state.Trouble.Since));
+    }
+
+    [Fact]
+    public void A_trouble_of_any_device_ends_when_the_claim_has_moved()
+    {
+        var sick = new DeviceFoundSick { Host = "alpha", Device = "fab0:07:00.2", Reason = "it burns", Readable = true, At = 305 };
+        var state = RunningPair.After(sick, NextMigrationOfPair(RunningPair), Reserved, Switchover, Committed, TargetRuns);
+
+        Assert.Equal("evacuated", state.Trouble!.Outcome);
+    }
+
+    [Fact]
+    public void A_snapshot_of_several_devices_is_the_claim_again()
+    {
+        var state = RunningPair.After(NextMigrationOfPair(RunningPair), Reserved);
+        var again = ClaimState.FromSnapshot(state.ToSnapshot());
+
+        Assert.Equal(state.Devices, again.Devices);
+        Assert.Equal(state.Migration!.FromDevices, again.Migration!.FromDevices);
+        Assert.Equal(state.Migration.ToDevices, again.Migration.ToDevices);
     }
 
     [Fact]
@@ -147,6 +202,65 @@ public sealed class ClaimStateTests
     }
 
     [Fact]
+    public void A_claim_of_before_there_was_a_choice_is_evacuated()
+    {
+        Assert.Equal((DeviceFailurePolicy.Evacuate, 1L, null), (RunningClaim.OnDeviceFailure, RunningClaim.RunnerGeneration, RunningClaim.Trouble));
+    }
+
+    [Fact]
+    public void A_sick_device_is_remembered_and_leaves_the_claim_running()
+    {
+        var state = RunningClaim.Apply(Sick(RunningClaim, readable: true));
+
+        Assert.Equal(
+            (ClaimPhase.Running, new DeviceTrouble("alpha", "fab0:01:00.1", "it smells", Readable: true, Since: 300)),
+            (state.Phase, state.Trouble));
+    }
+
+    [Fact]
+    public void A_device_that_gets_worse_keeps_since_when_it_is_sick()
+    {
+        var state = RunningClaim.Apply(Sick(RunningClaim, readable: true));
+        var worse = Sick(state, readable: false);
+        worse.At = 999;
+
+        Assert.Equal((false, 300L), (state.Apply(worse).Trouble!.Readable, state.Apply(worse).Trouble!.Since));
+    }
+
+    [Fact]
+    public void A_migration_that_somebody_asked_for_evacuates_as_well()
+    {
+        var sick = RunningClaim.Apply(Sick(RunningClaim, readable: true));
+
+        var trouble = sick.After(NextMigration(sick), Reserved, Switchover, Committed, TargetRuns).Trouble!;
+
+        Assert.Equal(("evacuated", "beta", "fab0:02:00.3", 12.5, 240L, 0), (trouble.Outcome, trouble.ToHost, trouble.ToDevice, trouble.DowntimeMs, trouble.EndedAt, trouble.Attempts));
+    }
+
+    [Fact]
+    public void A_start_afresh_has_a_generation_of_its_own_and_stays_where_it_was_until_it_is_placed_L1()
+    {
+        var restarting = RunningClaim.After(Sick(RunningClaim, readable: false), Restart(RunningClaim));
+        var placed = restarting.Apply(Placed(restarting));
+
+        Assert.Equal((ClaimPhase.Restarting, "alpha", 2L, 1L), (restarting.Phase, restarting.Host, restarting.Generation, restarting.RunnerGeneration));
+        Assert.Equal((ClaimPhase.Placing, "beta", 3L, 3L), (placed.Phase, placed.Host, placed.Generation, placed.RunnerGeneration));
+        Assert.Equal("restarted-afresh", placed.Apply(Running).Trouble!.Outcome);
+    }
+
+    [Fact]
+    public void A_cancelled_evacuation_is_held()
+    {
+        var sick = RunningClaim.Apply(Sick(RunningClaim, readable: true));
+        var evacuation = NextMigration(sick);
+        evacuation.Cause = "it smells";
+
+        var trouble = sick.After(evacuation, new RollbackStarted { Reason = "cancelled by ops", Cancelled = true, At = 265 }).Trouble!;
+
+        Assert.Equal(("cancelled by ops", 1, null), (trouble.Held, trouble.Attempts, trouble.Outcome));
+    }
+
+    [Fact]
     public void A_snapshot_is_no_event_of_a_claim()
     {
         var refused = Assert.Throws<InvalidOperationException>(() => RunningClaim.Apply(new ClaimSnapshot()));
@@ -158,7 +272,7 @@ public sealed class ClaimStateTests
     public void Every_event_that_is_journaled_can_be_applied()
     {
         var events = typeof(IJournaled).Assembly.GetTypes()
-            .Where(type => type.IsAssignableTo(typeof(IJournaled)) && !type.IsAbstract && type != typeof(ClaimSnapshot))
+            .Where(type => type.IsAssignableTo(typeof(IJournaled)) && !type.IsAssignableTo(typeof(IMovesJournaled)) && !type.IsAbstract && type != typeof(ClaimSnapshot))
             .Select(type => (IJournaled)Activator.CreateInstance(type)!);
 
         Assert.All(events, e => Assert.NotNull(MigratingClaim.Apply(e)));

@@ -1,6 +1,9 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
 using Akka.Actor;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Hosts;
+using Fabric.Vfio.Migration;
 
 namespace Fabric.Migration.Tests.Claims;
 
@@ -12,6 +15,7 @@ internal sealed class ClaimUnderTest(string id)
 {
     public const string Kill = "kill";
     public const string Device = "fab0:01:00.1";
+    public const string Second = "fab0:01:00.2";
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
@@ -21,6 +25,7 @@ internal sealed class ClaimUnderTest(string id)
     private readonly Dictionary<string, JournalFault> faults = [];
     private readonly HashSet<string> running = [];
     private readonly HashSet<string> receiving = [];
+    private readonly Dictionary<string, string[]> opened = [];
 
     public string Id { get; } = id;
 
@@ -101,16 +106,40 @@ internal sealed class ClaimUnderTest(string id)
 
     public async Task<ClaimView> View() => (await Ask<ClaimDescribed>(new DescribeClaim(Id))).Claim;
 
-    public CreateClaim CreateOnAlpha => new(Id, "accelerator", "alpha", null, 1 << 20, 1000, "ops", DateTimeOffset.MaxValue);
+    /// <summary>What control nodes were told of it: kind and sentence.</summary>
+    public ConcurrentQueue<(string Kind, string Sentence)> Events { get; } = [];
+
+    /// <summary>The first event of a kind, when control nodes have been told of it: that is after the claim has answered.</summary>
+    public async Task<(string Kind, string Sentence)> Told(string kind)
+    {
+        var deadline = Stopwatch.StartNew();
+        while (!Events.Any(one => one.Kind == kind))
+        {
+            Assert.True(deadline.Elapsed < Patience, $"{kind} was not told; told was {string.Join(", ", Events.Select(static one => one.Kind))}");
+            await Task.Delay(5, TestContext.Current.CancellationToken);
+        }
+
+        return Events.First(one => one.Kind == kind);
+    }
+
+    public CreateClaim CreateOnAlpha => new(Id, [new DeviceAsk("accelerator")], "alpha", 1 << 20, 1000, "ops", DateTimeOffset.MaxValue);
 
     public StartMigration ToBeta => new(Id, "beta", DowntimeLimitMs: 10_000, TimeoutMs: 60_000, BandwidthLimit: 0, "ops");
+
+    /// <summary>What the host of a device says of it.</summary>
+    public DeviceSick Sick(string host, bool readable, long generation = 1, string device = Device) =>
+        new(Id, host, generation, device, "it smells", readable);
 
     public CancelMigration CancelFirst => new(Id, 1, "ops");
 
     /// <summary>A claim that runs on alpha.</summary>
-    public async Task<ClaimUnderTest> Run()
+    public async Task<ClaimUnderTest> Run(DeviceFailurePolicy policy = DeviceFailurePolicy.Evacuate, int devices = 1)
     {
-        await Ask<ClaimAccepted>(CreateOnAlpha);
+        await Ask<ClaimAccepted>(CreateOnAlpha with
+        {
+            OnDeviceFailure = policy,
+            Devices = [.. Enumerable.Repeat(new DeviceAsk("accelerator"), devices)],
+        });
         await Until("journal ClaimStarted");
         return this;
     }
@@ -132,42 +161,51 @@ internal sealed class ClaimUnderTest(string id)
     }
 
     public CommandFailed Failure(string host, IHostCommand command, bool gone = false) =>
-        new(Id, host, command.Generation, command.GetType().Name, "it broke", gone);
+        new(Id, host, command.Generation, DeviceOf(command), command.GetType().Name, "it broke", gone);
+
+    private static string DeviceOf(IHostCommand command) => (command as IAttachmentCommand)?.Device ?? Device;
+
+    /// <summary>A host by its name; another function of it by both.</summary>
+    public static string At(string host, string device) => device == Device ? host : $"{host}/{device}";
 
     /// <summary>What a host does with a command if nothing is wrong.</summary>
     public IHostReport[] CarryOut(string host, IHostCommand command)
     {
         var generation = command.Generation;
+        var device = DeviceOf(command);
+        var at = At(host, device);
         switch (command)
         {
-            case PlanTarget:
-                return [new TargetPlanned(Id, host, generation, Device, [])];
-            case Attach:
-                Start(host);
-                return [new Attached(Id, host, generation, Device), Status(host, generation)];
+            case PlanTarget plan:
+                return [new TargetPlanned(Id, host, generation, [.. Enumerable.Range(1, plan.Devices.Length).Select(static i => $"fab0:01:00.{i}")], [])];
+            case Attach attach:
+                opened[at] = attach.Devices;
+                Start(at);
+                return [new Attached(Id, host, generation, device), Status(host, generation, device)];
             case ReportAttachment:
-                return [Status(host, generation)];
+                return [Status(host, generation, device)];
             case PrepareTarget prepare:
-                receiving.Add(host);
+                opened[at] = prepare.Devices;
+                receiving.Add(at);
                 return [new TargetPrepared(Id, host, generation, prepare.Migration, "127.0.0.1:4711", [1, 2, 3])];
             case StartPreCopy start:
                 return [new PreCopyProgress(Id, host, generation, start.Migration, Rounds: 2, Bytes: 4000, RemainingBytes: 1000, BytesPerSecond: 1_000_000, RoundEnded: true)];
-            case StopAndCopy stop when receiving.Contains(host):
-                return [new TargetLoaded(Id, host, generation, stop.Migration, 5000, "ab", LoadMs: 1)];
+            case StopAndCopy stop when receiving.Contains(at):
+                return [new TargetLoaded(Id, host, generation, stop.Migration, [new StreamSum(5000, "ab")], LoadMs: 1)];
             case StopAndCopy stop:
-                running.Remove(host);
-                return [new SourceStopped(Id, host, generation, stop.Migration, 5000, "ab", Rounds: 3, DrainMs: 1, QuiesceMs: 1, CopyMs: 2)];
+                running.Remove(at);
+                return [new SourceStopped(Id, host, generation, stop.Migration, [new StreamSum(5000, "ab")], Rounds: 3, DrainMs: 1, QuiesceMs: 1, CopyMs: 2)];
             case RunTarget run:
-                Start(host);
-                receiving.Remove(host);
+                Start(at);
+                receiving.Remove(at);
                 return [new TargetRunning(Id, host, generation, run.Migration, StartMs: 1)];
             case ResumeSource resume:
-                Start(host);
+                Start(at);
                 return [new SourceRunning(Id, host, generation, resume.Migration)];
             case Detach:
-                running.Remove(host);
-                receiving.Remove(host);
-                return [new Detached(Id, host, generation)];
+                running.Remove(at);
+                receiving.Remove(at);
+                return [new Detached(Id, host, generation, device)];
             default:
                 return [Failure(host, command)];
         }
@@ -179,6 +217,18 @@ internal sealed class ClaimUnderTest(string id)
         MostRunning = Math.Max(MostRunning, running.Count);
     }
 
-    private AttachmentStatus Status(string host, long generation) =>
-        new(Id, host, generation, Device, "accelerator-vf", "1b36:fab1", 4096, AttachmentPhase.Running, WorkloadCounters.None);
+    /// <summary>A host holds the function, to receive.</summary>
+    public static AttachmentStatus Held(string claim, string host, long generation) =>
+        new(claim, host, generation, [new AttachedDevice(Device, null, null, 0, null)], AttachmentPhase.Receiving, WorkloadCounters.None);
+
+    /// <summary>What the functions migrate with; null for functions that do not.</summary>
+    public MigrationFlags? Flags { get; set; } = MigrationFlags.StopCopy | MigrationFlags.P2P | MigrationFlags.PreCopy;
+
+    private AttachmentStatus Status(string host, long generation, string device) => new(
+        Id,
+        host,
+        generation,
+        [.. opened.GetValueOrDefault(At(host, device), [device]).Select(one => new AttachedDevice(one, "accelerator-vf", "1b36:fab1", 4096, Flags))],
+        AttachmentPhase.Running,
+        WorkloadCounters.None);
 }

@@ -26,7 +26,7 @@ public sealed class AdmissionTests
         await using var expected = listener.Expect("m-1", DataPlaneToken.New());
 
         var e = await Assert.ThrowsAsync<DataPlaneException>(
-            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", DataPlaneToken.New(), null, Ct));
+            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, DataPlaneToken.New(), null, Ct));
 
         Assert.Equal(NotExpected, e.Message);
     }
@@ -39,7 +39,7 @@ public sealed class AdmissionTests
         await using var expected = listener.Expect("m-1", token);
 
         var e = await Assert.ThrowsAsync<DataPlaneException>(
-            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-2", token, null, Ct));
+            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-2", 0, token, null, Ct));
 
         Assert.Equal(NotExpected, e.Message);
     }
@@ -50,12 +50,90 @@ public sealed class AdmissionTests
         await using var listener = NewListener();
         var token = DataPlaneToken.New();
         await using var expected = listener.Expect("m-1", token);
-        await using var first = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", token, null, Ct);
+        await using var first = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct);
 
         var e = await Assert.ThrowsAsync<DataPlaneException>(
-            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", token, null, Ct));
+            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct));
 
         Assert.Equal(NotExpected, e.Message);
+    }
+
+    [Fact]
+    public async Task Every_stream_of_a_migration_has_a_reader_of_its_own()
+    {
+        await using var listener = NewListener();
+        var token = DataPlaneToken.New();
+        await using var expected = listener.Expect("m-1", token, streams: 2);
+        await using var second = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 1, token, null, Ct);
+        await using var first = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct);
+        await second.WriteDeviceStateAsync(new byte[] { 2 }, Ct);
+        await second.FlushAsync(Ct);
+
+        await using var reader = await expected.AcceptAsync(1, Ct);
+
+        Assert.Equal([2], Assert.IsType<MigrationFrame.DeviceState>(await reader.ReadAsync(Ct)).Data.ToArray());
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(int.MaxValue)]
+    public async Task A_stream_that_the_migration_does_not_have_is_refused_with_the_same_sentence(int stream)
+    {
+        await using var listener = NewListener();
+        var token = DataPlaneToken.New();
+        await using var expected = listener.Expect("m-1", token, streams: 2);
+
+        var e = await Assert.ThrowsAsync<DataPlaneException>(
+            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", stream, token, null, Ct));
+
+        Assert.Equal(NotExpected, e.Message);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(InboundMigration.MaxStreams + 1)]
+    public async Task A_migration_has_streams_within_bounds(int streams)
+    {
+        await using var listener = NewListener();
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => listener.Expect("m-1", DataPlaneToken.New(), streams));
+    }
+
+    [Theory]
+    [InlineData(-1)]
+    [InlineData(1)]
+    public async Task A_stream_that_was_not_expected_cannot_be_accepted(int stream)
+    {
+        await using var listener = NewListener();
+        await using var expected = listener.Expect("m-1", DataPlaneToken.New());
+
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => expected.AcceptAsync(stream, Ct));
+    }
+
+    [Fact]
+    public async Task A_stream_is_accepted_once()
+    {
+        await using var listener = NewListener();
+        var token = DataPlaneToken.New();
+        await using var expected = listener.Expect("m-1", token);
+        await using var writer = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct);
+        await using var reader = await expected.AcceptAsync(0, Ct);
+
+        await Assert.ThrowsAsync<InvalidOperationException>(() => expected.AcceptAsync(0, Ct));
+    }
+
+    [Fact]
+    public async Task Cancelling_the_wait_for_one_stream_leaves_the_others()
+    {
+        await using var listener = NewListener();
+        var token = DataPlaneToken.New();
+        await using var expected = listener.Expect("m-1", token, streams: 2);
+        using var cancel = new CancellationTokenSource();
+        var accepting = expected.AcceptAsync(0, cancel.Token);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => accepting);
+
+        await using var writer = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 1, token, null, Ct);
     }
 
     [Fact]
@@ -65,10 +143,10 @@ public sealed class AdmissionTests
         var token = DataPlaneToken.New();
         await using var expected = listener.Expect("m-1", token);
         await Assert.ThrowsAsync<DataPlaneException>(
-            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", DataPlaneToken.New(), null, Ct));
+            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, DataPlaneToken.New(), null, Ct));
 
-        await using var writer = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", token, null, Ct);
-        await using var reader = await expected.AcceptAsync(Ct);
+        await using var writer = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct);
+        await using var reader = await expected.AcceptAsync(0, Ct);
 
         Assert.Equal("m-1", reader.MigrationId);
     }
@@ -83,10 +161,10 @@ public sealed class AdmissionTests
     }
 
     [Theory]
-    [InlineData("GET / HT", 1, 3, "This port speaks Fabric's data plane and the peer does not.")]
-    [InlineData("FABRICDP", 2, 3, "The peer speaks version 2 of the data plane; this host speaks 1.")]
-    [InlineData("FABRICDP", 1, 257, "A migration id has 1 to 256 bytes, not 257.")]
-    [InlineData("FABRICDP", 1, 0, "A migration id has 1 to 256 bytes, not 0.")]
+    [InlineData("GET / HT", 2, 3, "This port speaks Fabric's data plane and the peer does not.")]
+    [InlineData("FABRICDP", 1, 3, "The peer speaks version 1 of the data plane; this host speaks 2.")]
+    [InlineData("FABRICDP", 2, 257, "A migration id has 1 to 256 bytes, not 257.")]
+    [InlineData("FABRICDP", 2, 0, "A migration id has 1 to 256 bytes, not 0.")]
     public async Task A_hello_that_cannot_be_is_refused_with_the_reason(string magic, int version, int idLength, string reason)
     {
         await using var listener = NewListener();
@@ -141,7 +219,7 @@ public sealed class AdmissionTests
         using var first = await RawPeer.ConnectAsync(listener.EndPoint);
         using var second = await RawPeer.ConnectAsync(listener.EndPoint);
         await log.NextAsync("2 connections", Ct);
-        var third = MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", token, null, Ct);
+        var third = MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct);
 
         Assert.False(third.IsCompleted);
         first.Dispose();
@@ -178,7 +256,7 @@ public sealed class AdmissionTests
         await listener.Expect("m-1", token).DisposeAsync();
 
         var e = await Assert.ThrowsAsync<DataPlaneException>(
-            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", token, null, Ct));
+            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct));
 
         Assert.Equal(NotExpected, e.Message);
     }
@@ -190,13 +268,13 @@ public sealed class AdmissionTests
         var token = DataPlaneToken.New();
         await using var expected = listener.Expect("m-1", token);
         using var cancel = new CancellationTokenSource();
-        var accepting = expected.AcceptAsync(cancel.Token);
+        var accepting = expected.AcceptAsync(0, cancel.Token);
 
         await cancel.CancelAsync();
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => accepting);
         await Assert.ThrowsAsync<DataPlaneException>(
-            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", token, null, Ct));
+            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct));
     }
 
     [Fact]
@@ -205,7 +283,7 @@ public sealed class AdmissionTests
         await using var listener = NewListener();
         var token = DataPlaneToken.New();
         var expected = listener.Expect("m-1", token);
-        await using var writer = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", token, null, Ct);
+        await using var writer = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct);
 
         await expected.DisposeAsync();
 
@@ -218,12 +296,12 @@ public sealed class AdmissionTests
         var clock = new FakeTimeProvider();
         await using var listener = NewListener(new DataPlaneOptions { Time = clock });
         await using var expected = listener.Expect("m-1", DataPlaneToken.New());
-        var accepting = expected.AcceptAsync(Ct);
+        var accepting = expected.AcceptAsync(0, Ct);
 
         clock.Advance(TimeSpan.FromSeconds(30));
 
         var e = await Assert.ThrowsAsync<DataPlaneException>(() => accepting);
-        Assert.Equal("No source connected for migration m-1 within 30 seconds.", e.Message);
+        Assert.Equal("No source connected for stream 0 of migration m-1 within 30 seconds.", e.Message);
     }
 
     [Fact]
@@ -245,7 +323,7 @@ public sealed class AdmissionTests
         await using var anew = listener.Expect("m-1", token);
         await old.DisposeAsync();
 
-        await using var writer = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", token, null, Ct);
+        await using var writer = await MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, token, null, Ct);
     }
 
     [Fact]
@@ -253,7 +331,7 @@ public sealed class AdmissionTests
     {
         var listener = NewListener();
         await using var expected = listener.Expect("m-1", DataPlaneToken.New());
-        var accepting = expected.AcceptAsync(Ct);
+        var accepting = expected.AcceptAsync(0, Ct);
 
         await listener.DisposeAsync();
 
@@ -267,7 +345,7 @@ public sealed class AdmissionTests
         await listener.DisposeAsync();
 
         var e = await Assert.ThrowsAsync<DataPlaneException>(
-            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", DataPlaneToken.New(), null, Ct));
+            () => MigrationWriter.ConnectAsync(listener.EndPoint, "m-1", 0, DataPlaneToken.New(), null, Ct));
 
         Assert.Equal($"No connection to {listener.EndPoint}: Connection refused.", e.Message);
     }

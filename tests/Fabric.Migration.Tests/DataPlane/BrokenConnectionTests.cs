@@ -7,7 +7,7 @@ namespace Fabric.Migration.Tests.DataPlane;
 
 public sealed class BrokenConnectionTests
 {
-    private const int HelloSize = 47;
+    private const int HelloSize = 59;
     private const int HeaderSize = 20;
 
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
@@ -19,7 +19,8 @@ public sealed class BrokenConnectionTests
     {
         const int inTheSecondPayload = HelloSize + HeaderSize + 300 + HeaderSize + 10;
         var fault = byReset ? MeddlingProxy.Fault.Reset : MeddlingProxy.Fault.Close;
-        await using var link = await Link.OpenAsync(through: target => new MeddlingProxy(target, fault, inTheSecondPayload));
+        var meddling = new MeddlingProxy.Meddling(fault, inTheSecondPayload);
+        await using var link = await Link.OpenAsync(through: target => new MeddlingProxy(target, meddling));
         var reading = ReadUntilBrokenAsync(link.Reader);
         await link.Writer.WriteMemoryAsync(0, new byte[300], Ct);
         await link.Writer.WriteMemoryAsync(300, new byte[300], Ct);
@@ -33,15 +34,29 @@ public sealed class BrokenConnectionTests
     [Fact]
     public async Task A_stream_torn_between_frames_but_before_its_end_is_broken_too()
     {
-        await using var link = await Link.OpenAsync();
+        const int afterTheFrame = HelloSize + HeaderSize + 300;
+        var close = new MeddlingProxy.Meddling(MeddlingProxy.Fault.Close, afterTheFrame);
+        await using var link = await Link.OpenAsync(through: target => new MeddlingProxy(target, close));
         await link.Writer.WriteMemoryAsync(0, new byte[300], Ct);
+        await link.Writer.WriteMemoryAsync(300, new byte[300], Ct);
         await link.Writer.FlushAsync(Ct);
-        await link.Writer.DisposeAsync();
 
         var e = await Assert.ThrowsAsync<DataPlaneException>(() => ReadUntilBrokenAsync(link.Reader));
 
-        // Whether closing is a reset is the socket's affair; what came before it counts either way.
         Assert.EndsWith("The stream had not ended; 300 bytes of payload had arrived.", e.Message);
+    }
+
+    [Fact]
+    public async Task A_source_that_leaves_before_the_end_says_so()
+    {
+        await using var link = await Link.OpenAsync();
+        await link.Writer.WriteMemoryAsync(0, new byte[300], Ct);
+        await link.Writer.DisposeAsync();
+        await link.Reader.ReadAsync(Ct);
+
+        var aborted = Assert.IsType<MigrationFrame.Aborted>(await link.Reader.ReadAsync(Ct));
+
+        Assert.Equal("The source closed the stream before its end.", aborted.Reason);
     }
 
     [Fact]
@@ -137,9 +152,9 @@ public sealed class BrokenConnectionTests
         var options = new DataPlaneOptions { IoTimeout = TimeSpan.FromMilliseconds(100) };
 
         var e = await Assert.ThrowsAsync<DataPlaneException>(
-            () => MigrationWriter.ConnectAsync(listening.LocalEndPoint!, "m-1", DataPlaneToken.New(), options, Ct));
+            () => MigrationWriter.ConnectAsync(listening.LocalEndPoint!, "m-1", 0, DataPlaneToken.New(), options, Ct));
 
-        Assert.Equal("The peer made no progress for 0.1 seconds.", e.Message);
+        Assert.Equal("The target did not answer the hello within 0.1 seconds.", e.Message);
     }
 
     [Fact]
@@ -224,7 +239,8 @@ public sealed class BrokenConnectionTests
     [Fact]
     public async Task A_write_can_be_cancelled_and_takes_the_stream_with_it()
     {
-        await using var link = await Link.OpenAsync();
+        var options = new DataPlaneOptions { SocketBufferBytes = 64 * 1024 };
+        await using var link = await Link.OpenAsync(options, options);
         using var cancel = new CancellationTokenSource();
         var writing = link.Writer.WriteMemoryAsync(0, new byte[64 << 20], cancel.Token).AsTask();
 

@@ -4,40 +4,52 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Fabric.Migration.Tests.DataPlane;
 
-/// <summary>A listener and both ends of one connection, if wanted through a proxy that meddles with it.</summary>
+/// <summary>
+/// A listener and both ends of one stream, if wanted through a proxy that meddles with it. A connection that breaks ends the stream unless it
+/// is said that it resumes.
+/// </summary>
 internal sealed class Link : IAsyncDisposable
 {
-    private readonly DataPlaneListener _listener;
-
+    private readonly InboundMigration _inbound;
     private readonly MeddlingProxy? _proxy;
 
-    private Link(DataPlaneListener listener, MeddlingProxy? proxy, MigrationWriter writer, MigrationReader reader)
+    private Link(DataPlaneListener listener, InboundMigration inbound, DataPlaneToken token, MeddlingProxy? proxy, MigrationWriter writer, MigrationReader reader)
     {
-        _listener = listener;
+        Listener = listener;
+        _inbound = inbound;
+        Token = token;
         _proxy = proxy;
         Writer = writer;
         Reader = reader;
     }
 
+    public DataPlaneListener Listener { get; }
+
+    public DataPlaneToken Token { get; }
+
     public MigrationWriter Writer { get; }
 
     public MigrationReader Reader { get; }
 
+    public MeddlingProxy Proxy => _proxy ?? throw new InvalidOperationException("This link has no proxy.");
+
     public static async Task<Link> OpenAsync(
         DataPlaneOptions? writerOptions = null,
         DataPlaneOptions? readerOptions = null,
-        Func<IPEndPoint, MeddlingProxy>? through = null)
+        Func<IPEndPoint, MeddlingProxy>? through = null,
+        bool resumes = false)
     {
         var ct = TestContext.Current.CancellationToken;
-        var listener = new DataPlaneListener(NullLogger.Instance, readerOptions);
+        var listener = new DataPlaneListener(NullLogger.Instance, Resuming(readerOptions, resumes));
         var token = DataPlaneToken.New();
-        await using var expected = listener.Expect("m-1", token);
-        var accepting = expected.AcceptAsync(ct);
+        var expected = listener.Expect("m-1", token);
+        var accepting = expected.AcceptAsync(0, ct);
         var proxy = through?.Invoke(listener.EndPoint);
         try
         {
-            var writer = await MigrationWriter.ConnectAsync(proxy?.EndPoint ?? listener.EndPoint, "m-1", token, writerOptions, ct);
-            return new Link(listener, proxy, writer, await accepting);
+            var writer = await MigrationWriter.ConnectAsync(
+                proxy?.EndPoint ?? listener.EndPoint, "m-1", 0, token, Resuming(writerOptions, resumes), ct);
+            return new Link(listener, expected, token, proxy, writer, await accepting);
         }
         catch
         {
@@ -47,12 +59,25 @@ internal sealed class Link : IAsyncDisposable
         }
     }
 
+    /// <summary>As a target does that has said its last word.</summary>
+    public async ValueTask CloseTargetAsync()
+    {
+        await Reader.DisposeAsync();
+        await _inbound.DisposeAsync();
+    }
+
     public async ValueTask DisposeAsync()
     {
         await Writer.DisposeAsync();
-        await Reader.DisposeAsync();
+        await CloseTargetAsync();
         if (_proxy is not null)
             await _proxy.DisposeAsync();
-        await _listener.DisposeAsync();
+        await Listener.DisposeAsync();
+    }
+
+    internal static DataPlaneOptions Resuming(DataPlaneOptions? options, bool resumes)
+    {
+        options ??= new DataPlaneOptions();
+        return resumes ? options : options with { ResumeTimeout = TimeSpan.Zero };
     }
 }

@@ -7,7 +7,7 @@ namespace Fabric.Migration.Tests.DataPlane;
 
 public sealed class MalformedStreamTests
 {
-    private const int HelloSize = 47;
+    private const int HelloSize = 59;
     private const int HeaderSize = 20;
 
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
@@ -70,7 +70,8 @@ public sealed class MalformedStreamTests
     [InlineData(HeaderSize + 99_999, "last byte")]
     public async Task A_bit_that_flips_on_the_way_is_caught_by_its_frame(int at, string what)
     {
-        await using var link = await Link.OpenAsync(through: target => new MeddlingProxy(target, MeddlingProxy.Fault.Flip, HelloSize + at));
+        var flip = new MeddlingProxy.Meddling(MeddlingProxy.Fault.Flip, HelloSize + at);
+        await using var link = await Link.OpenAsync(through: target => new MeddlingProxy(target, flip));
         await link.Writer.WriteMemoryAsync(0, new byte[100_000], Ct);
         await link.Writer.FlushAsync(Ct);
 
@@ -83,7 +84,7 @@ public sealed class MalformedStreamTests
     public async Task The_source_of_a_damaged_frame_is_told()
     {
         await using var link = await Link.OpenAsync(
-            through: target => new MeddlingProxy(target, MeddlingProxy.Fault.Flip, HelloSize + HeaderSize));
+            through: target => new MeddlingProxy(target, new MeddlingProxy.Meddling(MeddlingProxy.Fault.Flip, HelloSize + HeaderSize)));
         await link.Writer.WriteMemoryAsync(0, new byte[10], Ct);
         var ending = link.Writer.EndRoundAsync(0, Ct).AsTask();
         await Assert.ThrowsAsync<DataPlaneException>(async () => await link.Reader.ReadAsync(Ct));
@@ -155,7 +156,7 @@ public sealed class MalformedStreamTests
             var peer = await RawPeer.ConnectAsync(listener.EndPoint);
             await peer.SendAsync(RawPeer.Hello("m-1", token));
             Assert.Equal(RawPeer.Accepted, (await peer.ReadFrameAsync()).Type);
-            return new RawSource(listener, peer, await expected.AcceptAsync(Ct));
+            return new RawSource(listener, peer, await expected.AcceptAsync(0, Ct));
         }
 
         public async ValueTask DisposeAsync()

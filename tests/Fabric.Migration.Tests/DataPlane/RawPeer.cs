@@ -16,7 +16,9 @@ internal sealed class RawPeer : IDisposable
     public const byte End = 5;
     public const byte Accepted = 0x81;
     public const byte Refused = 0x82;
+    public const byte RoundAcknowledged = 0x83;
     public const byte Finished = 0x84;
+    public const byte Consumed = 0x86;
 
     private readonly Socket _socket;
 
@@ -29,12 +31,17 @@ internal sealed class RawPeer : IDisposable
         return new RawPeer(socket);
     }
 
-    public static byte[] Hello(string id, DataPlaneToken token, string magic = "FABRICDP", ushort version = 1, ushort? idLength = null)
+    public static byte[] Hello(
+        string id, DataPlaneToken token, string magic = "FABRICDP", ushort version = 2, ushort? idLength = null, uint stream = 0,
+        uint connection = 0, uint replies = 0)
     {
         var hello = new List<byte>();
         hello.AddRange(Encoding.ASCII.GetBytes(magic));
         hello.AddRange(BitConverter.GetBytes(version));
         hello.AddRange(BitConverter.GetBytes(idLength ?? (ushort)Encoding.UTF8.GetByteCount(id)));
+        hello.AddRange(BitConverter.GetBytes(stream));
+        hello.AddRange(BitConverter.GetBytes(connection));
+        hello.AddRange(BitConverter.GetBytes(replies));
         hello.AddRange(token.ToBytes());
         hello.AddRange(Encoding.UTF8.GetBytes(id));
         return [.. hello];
@@ -114,6 +121,22 @@ internal sealed class RawPeer : IDisposable
         }
 
         return bytes;
+    }
+
+    /// <summary>Reads everything there is until the other side is gone.</summary>
+    public async Task DrainAsync()
+    {
+        var bytes = new byte[64 * 1024];
+        try
+        {
+            while (await _socket.ReceiveAsync(bytes, TestContext.Current.CancellationToken) > 0)
+            {
+            }
+        }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionReset)
+        {
+            // Gone, too.
+        }
     }
 
     /// <summary>Closes as the kernel does for a process that was killed with data unread: by a reset.</summary>

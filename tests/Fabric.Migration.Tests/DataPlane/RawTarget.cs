@@ -23,14 +23,20 @@ internal sealed class RawTarget : IAsyncDisposable
     public static async Task<RawTarget> OpenAsync(DataPlaneToken? token = null, DataPlaneOptions? options = null)
     {
         var ct = TestContext.Current.CancellationToken;
-        using var listening = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        listening.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        listening.Listen();
-        var connecting = MigrationWriter.ConnectAsync(listening.LocalEndPoint!, "m-1", token ?? DataPlaneToken.New(), options, ct);
+        using var listening = Listen();
+        var connecting = MigrationWriter.ConnectAsync(listening.LocalEndPoint!, "m-1", 0, token ?? DataPlaneToken.New(), Link.Resuming(options, resumes: false), ct);
         var peer = new RawPeer(await listening.AcceptAsync(ct));
-        var hello = await peer.ReadExactlyAsync(47);
+        var hello = await peer.ReadExactlyAsync(59);
         await peer.SendAsync(RawPeer.Frame(RawPeer.Accepted, 0, []));
         return new RawTarget(await connecting, peer, hello);
+    }
+
+    public static Socket Listen()
+    {
+        var listening = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listening.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listening.Listen();
+        return listening;
     }
 
     public async ValueTask DisposeAsync()

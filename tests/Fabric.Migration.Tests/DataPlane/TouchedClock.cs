@@ -10,6 +10,7 @@ namespace Fabric.Migration.Tests.DataPlane;
 internal sealed class TouchedClock : FakeTimeProvider
 {
     private readonly Channel<bool> _touches = Channel.CreateUnbounded<bool>();
+    private readonly Channel<TimeSpan> _timers = Channel.CreateUnbounded<TimeSpan>();
 
     public TimeSpan LastTimer { get; private set; }
 
@@ -25,8 +26,20 @@ internal sealed class TouchedClock : FakeTimeProvider
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
         LastTimer = dueTime;
-        return base.CreateTimer(callback, state, dueTime, period);
+        var timer = base.CreateTimer(callback, state, dueTime, period);
+        _timers.Writer.TryWrite(dueTime);
+        return timer;
     }
+
+    public void ForgetTimers()
+    {
+        while (_timers.Reader.TryRead(out _))
+        {
+        }
+    }
+
+    /// <summary>How long the next timer is to run, once it is set.</summary>
+    public async Task<TimeSpan> NextTimerAsync() => await _timers.Reader.ReadAsync(TestContext.Current.CancellationToken);
 
     public void Forget()
     {

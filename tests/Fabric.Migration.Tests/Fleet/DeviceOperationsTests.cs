@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using Akka.TestKit;
 using Akka.TestKit.Xunit;
 using Fabric.Devices;
+using Fabric.Devices.Drivers;
 using Fabric.Migration.Fleet;
 using Fabric.Migration.Wire;
 using Fabric.Pci;
@@ -31,6 +32,8 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
         { new ResetFunction(Name, "flr", By), new ResetByOperator(Device, "flr", By) },
         { new TakeOutOfService(Name, "it smells", By), new QuarantineDevice(Device, "it smells", By) },
         { new PutIntoService(Name, By), new UnquarantineDevice(Device, By) },
+        { new ChooseDriver(Name, "acme", By), new OverrideDriver(Device, "acme", By) },
+        { new ChooseDriver(Name, null, By), new OverrideDriver(Device, null, By) },
         { new MakeVirtualFunctions(Name, 4, By), new ConfigureSriov(Device, 4, By) },
         { new TakeAway(Name, null, By), new RemoveDevice(Device, By) },
         { new TakeAway(Name, 2500, By), new RemoveDevice(Device, By, TimeSpan.FromSeconds(2.5)) },
@@ -66,6 +69,64 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
             .Where(type => type is { IsInterface: false } && type.IsAssignableTo(typeof(IDeviceOperation)));
 
         Assert.Empty(there.Except(tested));
+    }
+
+    /// <summary>What is asked of a host's drivers, and what the host actor gets.</summary>
+    public static TheoryData<IDriverOperation, HostRequest> DriverCommands => new()
+    {
+        { new ShowDrivers(), ListDrivers.Instance },
+        { new LoadPlugins(null, By), new LoadDrivers(null, By) },
+        { new LoadPlugins("acme", By), new LoadDrivers("acme", By) },
+        { new UnloadPlugin("acme", By), new UnloadDriver("acme", By) },
+    };
+
+    [Theory, MemberData(nameof(DriverCommands))]
+    public async Task Each_operation_on_drivers_is_one_message_to_the_host(IDriverOperation operation, HostRequest expected)
+    {
+        var host = CreateTestProbe();
+        var running = new DeviceOperations("host-a", host, time).RunAsync(operation);
+        var asked = await NextAsync<HostRequest>(host);
+        host.Reply(new DeviceFailed(Errno.EAGAIN, "Later."));
+
+        Assert.Equal(expected, asked);
+        Assert.Equal(("EAGAIN", "Later."), Assert.IsType<OperationRefused>(await running) is var refused ? (refused.Errno, refused.Sentence) : default);
+    }
+
+    [Fact]
+    public void Every_operation_on_drivers_there_is_is_tested_above() => Assert.Empty(
+        typeof(IDriverOperation).Assembly.GetTypes()
+            .Where(type => type is { IsInterface: false } && type.IsAssignableTo(typeof(IDriverOperation)))
+            .Except(DriverCommands.Select(row => row.Data.Item1.GetType())));
+
+    [Fact]
+    public async Task Drivers_are_shown_with_all_that_is_known_of_them()
+    {
+        var host = CreateTestProbe();
+        var running = new DeviceOperations("host-a", host, time).RunAsync(new ShowDrivers());
+        await NextAsync<ListDrivers>(host);
+        Assert.True(DriverId.TryParse("vfio_pci:1d0f:efa1", out var id));
+        host.Reply(new DriverList([new DriverEntry("acme", "folder", DriverPresence.Leaving)
+        {
+            Version = "1.0.0.0", Reason = "unloaded by ops", Ids = [id], Model = "card", Priority = 3, InFrontOf = "other", Devices = 2,
+        }]));
+
+        var line = Assert.Single(Assert.IsType<DriversShown>(await running).Drivers);
+
+        Assert.Equal(
+            new DriverLine("acme", "folder", "1.0.0.0", "leaving", "unloaded by ops", line.Ids, "card", 3, "other", 2), line);
+        Assert.Equal(["vfio_pci:1d0f:efa1"], line.Ids);
+    }
+
+    [Fact]
+    public async Task Drivers_of_a_host_that_is_silent_are_ETIMEDOUT()
+    {
+        var host = CreateTestProbe();
+        var running = new DeviceOperations("host-a", host, time).RunAsync(new ShowDrivers());
+        await NextAsync<ListDrivers>(host);
+
+        time.Advance(TimeSpan.FromSeconds(10));
+
+        Assert.Equal("ETIMEDOUT", Assert.IsType<OperationRefused>(await running).Errno);
     }
 
     [Fact]

@@ -2,6 +2,7 @@ using Akka.Actor;
 using Akka.TestKit;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Fleet.Moves;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Fabric.Migration.Tests.Fleet;
@@ -84,6 +85,48 @@ public sealed class FleetActorTests : LoneNode
         Assert.Equal(("node.up", "alpha"), (up.Event.Kind, up.Event.Subject));
     }
 
+    [Fact]
+    public async Task A_claim_may_not_come_to_a_host_that_is_drained()
+    {
+        Fleet.Tell(new MovesView([new DrainView("alpha", "draining", "ops", DateTimeOffset.UnixEpoch, [])], null, Untripped));
+
+        Assert.Equal("Host alpha is drained, as ops asked; undrain it, or choose another.", Assert.Single((await Rank(automatic: false)).Reasons));
+    }
+
+    [Fact]
+    public async Task A_claim_that_moves_by_itself_is_held_while_the_breaker_has_tripped()
+    {
+        Fleet.Tell(new MovesView([], null, Untripped with { Reason = "too much broke" }));
+
+        Assert.Equal("the breaker has stopped automatic moves: too much broke; look at what misbehaves, then reset it", (await Rank(automatic: true)).Held);
+    }
+
+    [Fact]
+    public async Task A_claim_that_somebody_moves_is_not_held_by_the_breaker()
+    {
+        Fleet.Tell(new MovesView([], null, Untripped with { Reason = "too much broke" }));
+
+        Assert.Equal(["alpha"], (await Rank(automatic: false)).Hosts);
+    }
+
+    [Fact]
+    public async Task Where_a_claim_may_be_is_not_said_before_it_is_known_what_is_drained()
+    {
+        var asker = CreateTestProbe();
+        Fleet.Tell(Question(automatic: false), asker);
+        Fleet.Tell(new MovesView([], null, Untripped));
+        Fleet.Tell(Question(automatic: false) with { Only = "alpha" }, asker);
+
+        await asker.ExpectMsgAsync<HostsRanked>(TimeSpan.FromSeconds(10), cancellationToken: TestContext.Current.CancellationToken);
+        await asker.ExpectNoMsgAsync(TimeSpan.Zero, TestContext.Current.CancellationToken);
+    }
+
+    private static BreakerView Untripped => new(null, null, null, null, []);
+
+    private static RankHosts Question(bool automatic) => new(new PlacementNeeds("demo", ["accelerator-vf"], [], null), null, null, automatic, 0);
+
+    private Task<HostsRanked> Rank(bool automatic) => Fleet.Ask<HostsRanked>(Question(automatic), TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
+
     private void Happen(string subject) => Fleet.Tell(new FabricEvent(DateTimeOffset.UnixEpoch, "test.happened", subject, "alpha", "it happened"));
 
     /// <summary>The number of this node's own arrival: the only event that no test made.</summary>
@@ -102,5 +145,5 @@ public sealed class FleetActorTests : LoneNode
     private static HostInventory Inventory(string host, string version) => new(host, $"http://{host}", version, []);
 
     private static ClaimView Claim(string id, ClaimPhase phase) =>
-        new(id, "accelerator", phase, "alpha", "fab0:01:00.1", 1, "alpha", null, DateTimeOffset.UnixEpoch, null, []);
+        new(id, [new ClaimedDevice("accelerator", "fab0:01:00.1")], phase, "alpha", 1, "alpha", null, DateTimeOffset.UnixEpoch, null, []);
 }

@@ -52,7 +52,7 @@ public sealed class HostGatewayTests : LoneNode
     [Fact]
     public async Task A_command_goes_to_the_attachments()
     {
-        var command = new Detach("c1", 3);
+        var command = new Detach("c1", 3, "fab0:01:00.1");
 
         Gateway.Tell(command);
 
@@ -62,7 +62,7 @@ public sealed class HostGatewayTests : LoneNode
     [Fact]
     public async Task A_report_goes_to_the_claims()
     {
-        var report = new Detached("c1", "alpha", 3);
+        var report = new Detached("c1", "alpha", 3, "fab0:01:00.1");
 
         Gateway.Tell(report);
 

@@ -23,7 +23,7 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     {
         var (stopped, loaded) = await Switch();
 
-        Assert.Equal((stopped.Bytes, stopped.Checksum), (loaded.Bytes, loaded.Checksum));
+        Assert.Equal(stopped.Streams, loaded.Streams);
     }
 
     [Fact]
@@ -31,7 +31,8 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     {
         var (stopped, _) = await Switch();
 
-        Assert.True(stopped.Bytes > Memory + (1 << 20), $"{stopped.Bytes} bytes");
+        var sent = stopped.Streams.Sum(static stream => stream.Bytes);
+        Assert.True(sent > Memory + (1 << 20), $"{sent} bytes");
     }
 
     [Fact]
@@ -56,7 +57,7 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     {
         await Switch();
 
-        await beta.Do<TargetRunning>(new RunTarget(Claim, 2, 1));
+        await beta.Do<TargetRunning>(new RunTarget(Claim, 2, TestHost.Device, 1));
 
         Assert.Equal((false, true, 0), (alpha.Consumer.Running, beta.Consumer.Running, beta.Consumer.Starts));
     }
@@ -65,9 +66,9 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     public async Task The_source_is_free_after_its_release()
     {
         await Switch();
-        await beta.Do<TargetRunning>(new RunTarget(Claim, 2, 1));
+        await beta.Do<TargetRunning>(new RunTarget(Claim, 2, TestHost.Device, 1));
 
-        await alpha.Do<Detached>(new Detach(Claim, 2));
+        await alpha.Do<Detached>(new Detach(Claim, 2, TestHost.Device));
 
         await alpha.Becomes(TestHost.Device, DeviceState.Closed);
         Assert.Equal(DeviceState.Open, await beta.StateOf(TestHost.Device));
@@ -77,13 +78,14 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     public async Task A_claim_can_go_there_and_back()
     {
         await Switch();
-        await beta.Do<TargetRunning>(new RunTarget(Claim, 2, 1));
-        await alpha.Do<Detached>(new Detach(Claim, 2));
+        await beta.Do<TargetRunning>(new RunTarget(Claim, 2, TestHost.Device, 1));
+        await alpha.Do<Detached>(new Detach(Claim, 2, TestHost.Device));
 
         var (stopped, loaded) = await Switch(beta, alpha, generation: 3, migration: 2);
-        await alpha.Do<TargetRunning>(new RunTarget(Claim, 3, 2));
+        await alpha.Do<TargetRunning>(new RunTarget(Claim, 3, TestHost.Device, 2));
 
-        Assert.Equal((stopped.Checksum, true, false), (loaded.Checksum, alpha.Consumer.Running, beta.Consumer.Running));
+        Assert.Equal(stopped.Streams, loaded.Streams);
+        Assert.Equal((true, false), (alpha.Consumer.Running, beta.Consumer.Running));
     }
 
     [Fact]
@@ -93,16 +95,16 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
 
         Assert.Equal(
             (stopped, loaded),
-            (await alpha.Do<SourceStopped>(new StopAndCopy(Claim, 2, 1)), await beta.Do<TargetLoaded>(new StopAndCopy(Claim, 2, 1))));
+            (await alpha.Do<SourceStopped>(new StopAndCopy(Claim, 2, TestHost.Device, 1)), await beta.Do<TargetLoaded>(new StopAndCopy(Claim, 2, TestHost.Device, 1))));
     }
 
     [Fact]
     public async Task RunTarget_sent_again_is_answered_as_before()
     {
         await Switch();
-        var running = await beta.Do<TargetRunning>(new RunTarget(Claim, 2, 1));
+        var running = await beta.Do<TargetRunning>(new RunTarget(Claim, 2, TestHost.Device, 1));
 
-        beta.Tell(new RunTarget(Claim, 2, 1));
+        beta.Tell(new RunTarget(Claim, 2, TestHost.Device, 1));
 
         Assert.Equal(running, await beta.Answer());
     }
@@ -111,8 +113,8 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     public async Task RunTarget_sent_twice_at_once_is_answered_twice()
     {
         await Switch();
-        beta.Tell(new RunTarget(Claim, 2, 1));
-        beta.Tell(new RunTarget(Claim, 2, 1));
+        beta.Tell(new RunTarget(Claim, 2, TestHost.Device, 1));
+        beta.Tell(new RunTarget(Claim, 2, TestHost.Device, 1));
 
         // What the switch reported may come before: a target that has loaded says so to each who asks.
         Assert.Equal((2L, 2L), ((await beta.Next<TargetRunning>()).Generation, (await beta.Next<TargetRunning>()).Generation));
@@ -126,9 +128,9 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
         alpha.Tell(start);
         await alpha.Next<PreCopyProgress>();
 
-        var stopped = await alpha.Do<SourceStopped>(new StopAndCopy(Claim, 2, 1));
+        var stopped = await alpha.Do<SourceStopped>(new StopAndCopy(Claim, 2, TestHost.Device, 1));
 
-        Assert.Equal(stopped.Checksum, (await beta.Next<TargetLoaded>()).Checksum);
+        Assert.Equal(stopped.Streams, (await beta.Next<TargetLoaded>()).Streams);
     }
 
     [Fact]
@@ -136,7 +138,7 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     {
         await StartPreCopy();
 
-        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, 1));
+        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, TestHost.Device, 1));
 
         Assert.Equal((true, 1), (alpha.Consumer.Running, alpha.Consumer.Starts));
     }
@@ -146,7 +148,7 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     {
         await Switch();
 
-        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, 1));
+        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, TestHost.Device, 1));
 
         Assert.Equal((true, 1), (alpha.Consumer.Running, alpha.Consumer.Starts));
     }
@@ -155,9 +157,9 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     public async Task ResumeSource_sent_again_is_answered_again()
     {
         await StartPreCopy();
-        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, 1));
+        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, TestHost.Device, 1));
 
-        alpha.Tell(new ResumeSource(Claim, 2, 1));
+        alpha.Tell(new ResumeSource(Claim, 2, TestHost.Device, 1));
 
         Assert.Equal(new SourceRunning(Claim, "alpha", 2, 1), await alpha.Answer());
     }
@@ -165,10 +167,10 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     [Fact]
     public async Task A_source_that_never_heard_of_the_migration_runs_and_will_not_begin_it()
     {
-        await alpha.Do<Attached>(new Attach(Claim, 1, TestHost.Device, Memory, 1000));
-        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, 1));
+        await alpha.Do<Attached>(new Attach(Claim, 1, [TestHost.Device], Memory, 1000));
+        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, TestHost.Device, 1));
 
-        alpha.Tell(new StartPreCopy(Claim, 2, 1, "127.0.0.1:1", new byte[32], 0));
+        alpha.Tell(new StartPreCopy(Claim, 2, TestHost.Device, 1, "127.0.0.1:1", new byte[32], 0));
 
         Assert.Equal(nameof(StartPreCopy), Assert.IsType<CommandFailed>(await alpha.Answer()).Command);
     }
@@ -177,19 +179,19 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     public async Task A_resumed_source_can_migrate_anew()
     {
         await Switch();
-        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, 1));
-        await beta.Do<Detached>(new Detach(Claim, 2));
+        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, TestHost.Device, 1));
+        await beta.Do<Detached>(new Detach(Claim, 2, TestHost.Device));
 
         var (stopped, loaded) = await Switch(alpha, beta, generation: 3, migration: 2);
 
-        Assert.Equal((stopped.Bytes, stopped.Checksum), (loaded.Bytes, loaded.Checksum));
+        Assert.Equal(stopped.Streams, loaded.Streams);
     }
 
     [Fact]
     public async Task A_source_whose_target_is_gone_says_so()
     {
         await StartPreCopy();
-        await beta.Do<Detached>(new Detach(Claim, 2));
+        await beta.Do<Detached>(new Detach(Claim, 2, TestHost.Device));
 
         var failed = Assert.IsType<CommandFailed>(await alpha.Answer());
 
@@ -200,10 +202,10 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     public async Task A_source_whose_target_is_gone_is_resumed()
     {
         await StartPreCopy();
-        await beta.Do<Detached>(new Detach(Claim, 2));
+        await beta.Do<Detached>(new Detach(Claim, 2, TestHost.Device));
         await alpha.Answer();
 
-        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, 1));
+        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, TestHost.Device, 1));
 
         Assert.True(alpha.Consumer.Running);
     }
@@ -211,13 +213,13 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     [Fact]
     public async Task A_source_that_never_reached_its_target_is_resumed()
     {
-        await alpha.Do<Attached>(new Attach(Claim, 1, TestHost.Device, Memory, 1000));
-        var prepared = await beta.Do<TargetPrepared>(new PrepareTarget(Claim, 2, 1, TestHost.Device, Memory, 1000));
+        await alpha.Do<Attached>(new Attach(Claim, 1, [TestHost.Device], Memory, 1000));
+        var prepared = await beta.Do<TargetPrepared>(new PrepareTarget(Claim, 2, 1, [TestHost.Device], Memory, 1000));
         await beta.KillDataPlane();
-        alpha.Tell(new StartPreCopy(Claim, 2, 1, prepared.Endpoint, prepared.Token, 0));
+        alpha.Tell(new StartPreCopy(Claim, 2, TestHost.Device, 1, prepared.Endpoint, prepared.Token, 0));
         Assert.IsType<CommandFailed>(await alpha.Answer());
 
-        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, 1));
+        await alpha.Do<SourceRunning>(new ResumeSource(Claim, 2, TestHost.Device, 1));
 
         Assert.True(alpha.Consumer.Running);
     }
@@ -226,7 +228,7 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     public async Task A_failed_pre_copy_is_told_again_when_it_is_sent_again()
     {
         var start = await StartPreCopy();
-        await beta.Do<Detached>(new Detach(Claim, 2));
+        await beta.Do<Detached>(new Detach(Claim, 2, TestHost.Device));
         var failed = await alpha.Answer();
 
         alpha.Tell(start);
@@ -239,7 +241,7 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     {
         beta.ConsumersRefuseState = true;
         await StartPreCopy();
-        var (toAlpha, toBeta) = (new StopAndCopy(Claim, 2, 1), new StopAndCopy(Claim, 2, 1));
+        var (toAlpha, toBeta) = (new StopAndCopy(Claim, 2, TestHost.Device, 1), new StopAndCopy(Claim, 2, TestHost.Device, 1));
         alpha.Tell(toAlpha);
         beta.Tell(toBeta);
 
@@ -254,7 +256,7 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     {
         await StartPreCopy();
 
-        beta.Tell(new RunTarget(Claim, 2, 1));
+        beta.Tell(new RunTarget(Claim, 2, TestHost.Device, 1));
 
         Assert.Equal(nameof(RunTarget), Assert.IsType<CommandFailed>(await beta.Answer()).Command);
     }
@@ -264,7 +266,7 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     {
         await StartPreCopy();
         for (var i = 0; i < 20; i++)
-            alpha.Tell(new StopAndCopy(Claim, 2, 1));
+            alpha.Tell(new StopAndCopy(Claim, 2, TestHost.Device, 1));
 
         Assert.True((await alpha.Next<SourceStopped>()).DrainMs >= 0);
     }
@@ -272,10 +274,10 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     [Fact]
     public async Task A_round_under_a_limit_tells_its_rate_before_it_is_over()
     {
-        await alpha.Do<Attached>(new Attach(Claim, 1, TestHost.Device, Memory, 1000));
-        var prepared = await beta.Do<TargetPrepared>(new PrepareTarget(Claim, 2, 1, TestHost.Device, Memory, 1000));
+        await alpha.Do<Attached>(new Attach(Claim, 1, [TestHost.Device], Memory, 1000));
+        var prepared = await beta.Do<TargetPrepared>(new PrepareTarget(Claim, 2, 1, [TestHost.Device], Memory, 1000));
 
-        var told = await alpha.Do<PreCopyProgress>(new StartPreCopy(Claim, 2, 1, prepared.Endpoint, prepared.Token, BandwidthLimit: 1 << 20));
+        var told = await alpha.Do<PreCopyProgress>(new StartPreCopy(Claim, 2, TestHost.Device, 1, prepared.Endpoint, prepared.Token, BandwidthLimit: 1 << 20));
 
         Assert.False(told.RoundEnded);
         Assert.InRange(told.BytesPerSecond, 1, 16 << 20);
@@ -294,15 +296,15 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
     /// <summary>Both ends are prepared, and the first round is over.</summary>
     private async Task<StartPreCopy> StartPreCopy()
     {
-        await alpha.Do<Attached>(new Attach(Claim, 1, TestHost.Device, Memory, 1000));
+        await alpha.Do<Attached>(new Attach(Claim, 1, [TestHost.Device], Memory, 1000));
         alpha.Consumer.Own = [1, 2, 3];
         return await StartPreCopy(alpha, beta, generation: 2, migration: 1);
     }
 
     private static async Task<StartPreCopy> StartPreCopy(TestHost source, TestHost target, long generation, int migration)
     {
-        var prepared = await target.Do<TargetPrepared>(new PrepareTarget(Claim, generation, migration, TestHost.Device, Memory, 1000));
-        var start = new StartPreCopy(Claim, generation, migration, prepared.Endpoint, prepared.Token, 0);
+        var prepared = await target.Do<TargetPrepared>(new PrepareTarget(Claim, generation, migration, [TestHost.Device], Memory, 1000));
+        var start = new StartPreCopy(Claim, generation, TestHost.Device, migration, prepared.Endpoint, prepared.Token, 0);
         await source.Do<PreCopyProgress>(start);
         return start;
     }
@@ -321,8 +323,8 @@ public sealed class MigrationBetweenHostsTests : IAsyncDisposable
 
     private static async Task<(SourceStopped Stopped, TargetLoaded Loaded)> Stop(TestHost source, TestHost target, long generation, int migration)
     {
-        target.Tell(new StopAndCopy(Claim, generation, migration));
-        var stopped = await source.Do<SourceStopped>(new StopAndCopy(Claim, generation, migration));
+        target.Tell(new StopAndCopy(Claim, generation, TestHost.Device, migration));
+        var stopped = await source.Do<SourceStopped>(new StopAndCopy(Claim, generation, TestHost.Device, migration));
         return (stopped, await target.Next<TargetLoaded>());
     }
 }

@@ -14,6 +14,9 @@ internal sealed class ScriptedConsumer(int memoryBytes, int stepsPerSecond) : IC
     private const ulong Base = 0x4000_0000;
     private const int RingOffset = 4096;
 
+    /// <summary>Many pages: a device that works fast writes some for the first time after any report of its log.</summary>
+    private const int RingBytes = 64 << 10;
+
     private readonly PinnedMemory memory = new(memoryBytes);
     private readonly Lock gate = new();
     private byte[] own = [];
@@ -59,23 +62,30 @@ internal sealed class ScriptedConsumer(int memoryBytes, int stepsPerSecond) : IC
 
     public byte[] MemoryCopy => memory.Window(0, memoryBytes).ToArray();
 
-    public async Task<VfioResult> StartAsync(DeviceClient device)
+    public async Task<VfioResult> StartAsync(IReadOnlyList<DeviceClient> devices)
     {
         Starts++;
         memory.Window((ulong)memoryBytes - 16, 16).Fill(0x5a);
-        var done = await RestoreConfigAsync(device);
+        var done = await RestoreConfigAsync(devices);
+        foreach (var (index, device) in devices.Index())
+            done = done.IsOk ? await ProgramAsync(device, (ulong)index) : done;
         if (done.IsOk)
-            done = await WriteAsync(device, AcceleratorRegister.RingIova, Base + RingOffset, 8);
+            Resume();
+        return done;
+    }
+
+    /// <summary>Each device has a head and a ring of its own.</summary>
+    private async Task<VfioResult> ProgramAsync(DeviceClient device, ulong index)
+    {
+        var done = await WriteAsync(device, AcceleratorRegister.RingIova, Base + RingOffset + (RingBytes * index), 8);
         if (done.IsOk)
-            done = await WriteAsync(device, AcceleratorRegister.RingSlots, 64, 8);
+            done = await WriteAsync(device, AcceleratorRegister.RingSlots, RingBytes / AcceleratorRecord.Bytes, 8);
         if (done.IsOk)
-            done = await WriteAsync(device, AcceleratorRegister.HeadIova, Base, 8);
+            done = await WriteAsync(device, AcceleratorRegister.HeadIova, Base + (64 * index), 8);
         if (done.IsOk)
             done = await WriteAsync(device, AcceleratorRegister.Pace, (ulong)stepsPerSecond, 4);
         if (done.IsOk)
             done = await WriteAsync(device, AcceleratorRegister.Control, AcceleratorRegister.ControlRun, 4);
-        if (done.IsOk)
-            Resume();
         return done;
     }
 
@@ -105,14 +115,17 @@ internal sealed class ScriptedConsumer(int memoryBytes, int stepsPerSecond) : IC
         return VfioResult.Ok;
     }
 
-    public Task<VfioResult> RestoreConfigAsync(DeviceClient device)
+    public async Task<VfioResult> RestoreConfigAsync(IReadOnlyList<DeviceClient> devices)
     {
         var command = new byte[2];
         BinaryPrimitives.WriteUInt16LittleEndian(command, (ushort)(PciCommand.MemorySpace | PciCommand.BusMaster));
-        return device.WriteAsync(RegionIndex.Config, ConfigOffset.Command, command);
+        var done = VfioResult.Ok;
+        foreach (var device in devices)
+            done = done.IsOk ? await device.WriteAsync(RegionIndex.Config, ConfigOffset.Command, command) : done;
+        return done;
     }
 
-    public Task<VfioResult<VerificationResult>> VerifyAsync(DeviceClient device) =>
+    public Task<VfioResult<VerificationResult>> VerifyAsync(IReadOnlyList<DeviceClient> devices) =>
         Task.FromResult<VfioResult<VerificationResult>>(new VerificationResult(1, 2, 3, Running ? 1 : 0));
 
     public void Dispose() => Disposed.TrySetResult();

@@ -167,23 +167,75 @@ public sealed class TargetPlannerTests
             Plan(Unnamed, Free with { State = DeviceState.Open }, At(Second) with { State = DeviceState.Quarantined }));
     }
 
-    private static PlanTarget Unnamed { get; } = new("c1", 7, "accelerator", Device: null, StateBytes: 4096, "accelerator-vf", "1b36:fab1");
+    [Fact]
+    public void Each_device_of_a_claim_gets_a_function_of_its_own_in_the_claims_order()
+    {
+        AssertYes([Second, First], Plan([Unnamed, Named(First)], Free, At(Second)));
+    }
 
-    private static PlanTarget Named(string device) => Unnamed with { Device = device };
+    [Fact]
+    public void A_function_that_only_one_device_fits_is_left_for_it()
+    {
+        var any = Unnamed with { StateBytes = 0, Driver = null };
+
+        AssertYes([Second, First], Plan([any, Unnamed], Free, At(Second) with { StateBytes = 8192 }));
+    }
+
+    [Fact]
+    public void Devices_of_several_models_are_found_on_one_host()
+    {
+        AssertYes([First, Second], Plan([Unnamed, Unnamed with { Model = "nvme" }], Free, At(Second) with { Model = "nvme" }));
+    }
+
+    [Fact]
+    public void A_host_that_has_one_of_two_is_refused_with_what_is_asked_for()
+    {
+        AssertNo(
+            "beta has 1 free devices of model accelerator, the claim asks for 2; release some, or choose another host.",
+            Plan([Unnamed, Unnamed], Free, At(Second) with { State = DeviceState.Open }));
+    }
+
+    [Fact]
+    public void A_function_that_is_named_twice_is_refused()
+    {
+        AssertNo("beta/fab0:01:00.1 is asked for twice; name another, or leave it to the host.", Plan([Named(First), Named(First)], Free, At(Second)));
+    }
+
+    [Fact]
+    public void Each_device_tells_its_own_reason()
+    {
+        var planned = Plan([Unnamed with { Model = "nvme" }, Unnamed with { Model = "gpu" }], Free);
+
+        Assert.Equal(
+            [
+                "beta has no device of model nvme, only of accelerator; choose a host that has one.",
+                "beta has no device of model gpu, only of accelerator; choose a host that has one.",
+            ],
+            planned.Reasons);
+    }
+
+    private static DeviceNeed Unnamed { get; } = new("accelerator", Device: null, StateBytes: 4096, "accelerator-vf", "1b36:fab1");
+
+    private static DeviceNeed Named(string device) => Unnamed with { Device = device };
 
     private static DeviceStatus At(string address) => Free with { Address = PciAddress.Parse(address) };
 
-    private static TargetPlanned Plan(PlanTarget plan, params DeviceStatus[] devices) => TargetPlanner.Plan("beta", plan, new DeviceList([.. devices]));
+    private static TargetPlanned Plan(DeviceNeed need, params DeviceStatus[] devices) => Plan([need], devices);
 
-    private static void AssertYes(string device, TargetPlanned planned)
+    private static TargetPlanned Plan(DeviceNeed[] needs, params DeviceStatus[] devices) =>
+        TargetPlanner.Plan("beta", new PlanTarget("c1", 7, needs), new DeviceList([.. devices]));
+
+    private static void AssertYes(string device, TargetPlanned planned) => AssertYes([device], planned);
+
+    private static void AssertYes(string[] devices, TargetPlanned planned)
     {
         Assert.Empty(planned.Reasons);
-        Assert.Equal(device, planned.Device);
+        Assert.Equal(devices, planned.Devices);
     }
 
     private static void AssertNo(string reason, TargetPlanned planned)
     {
-        Assert.Null(planned.Device);
+        Assert.Empty(planned.Devices);
         Assert.Equal([reason], planned.Reasons);
     }
 }

@@ -140,6 +140,7 @@ public sealed class ClaimJournalGoldenTests : Akka.TestKit.Xunit.TestKit
             System.Collections.IList { Count: 0 } => [field.FullName],
             System.Collections.IList list when field.FieldType == FieldType.Message => Defaults((IMessage)list[0]!),
             System.Collections.IList => [],
+            IMessage within => Defaults(within),
             ByteString bytes => bytes.IsEmpty ? [field.FullName] : [],
             string text => text.Length == 0 ? [field.FullName] : [],
             var value => value is null || value.Equals(Activator.CreateInstance(value.GetType())) ? [field.FullName] : Array.Empty<string>(),

@@ -119,6 +119,38 @@ public sealed class MappingTests
     }
 
     [Fact]
+    public void A_claim_says_what_its_device_failed_of_and_where_it_went()
+    {
+        var trouble = new TroubleView("host-a", "fab0:01:00.1", "it smells", Readable: true, Then, Attempts: 2, "evacuated", "host-b", "fab0:01:00.2", Ms: 1500, DowntimeMs: 12.5);
+
+        var claim = Mapping.ToResource(Claim(ClaimPhase.Running) with { OnDeviceFailure = DeviceFailurePolicy.Restart, Trouble = trouble });
+
+        Assert.Equal("restart", claim.OnDeviceFailure);
+        Assert.Equal(
+            new DeviceFailureResource("host-a/fab0:01:00.1", "it smells", true, Then, 2, "evacuated", "host-b/fab0:01:00.2", 1500, 12.5),
+            claim.DeviceFailure);
+    }
+
+    [Fact]
+    public void A_claim_says_what_becomes_of_it_when_its_host_is_lost_and_how_long_its_lease_is()
+    {
+        var claim = Mapping.ToResource(Claim(ClaimPhase.Running) with { OnHostLoss = HostLossPolicy.Restart, Lease = new LeaseView(60_000, Then, Then.AddMinutes(1)) });
+
+        Assert.Equal(("restart", new LeaseResource(60_000, Then, Then.AddMinutes(1))), (claim.OnHostLoss, claim.Lease));
+    }
+
+    [Fact]
+    public void A_claim_that_waits_for_its_host_has_no_lease()
+    {
+        var claim = Mapping.ToResource(Claim(ClaimPhase.Running));
+
+        Assert.Equal(("wait", null), (claim.OnHostLoss, claim.Lease));
+    }
+
+    [Fact]
+    public void A_claim_that_starts_afresh_is_restarting() => Assert.Equal("restarting", Mapping.ToResource(Claim(ClaimPhase.Restarting)).Phase);
+
+    [Fact]
     public void An_event_keeps_its_number()
     {
         var resource = Mapping.ToResource(new NumberedEvent(42, new FabricEvent(Then, "claim.created", "demo", "control", "made")));
@@ -127,13 +159,14 @@ public sealed class MappingTests
     }
 
     private static ClaimView Claim(ClaimPhase phase, params MigrationView[] migrations) => new(
-        "demo", "accelerator-vf", phase, "host-a", "fab0:01:00.1", 3, "control", null, Then, Workload: null, migrations);
+        "demo", [new ClaimedDevice("accelerator-vf", "fab0:01:00.1")], phase, "host-a", 3, "control", null, Then, Workload: null, migrations);
 
     private static MigrationView Migration(int number, MigrationStep step) => new(
-        number, "host-a", "fab0:01:00.1", "host-b", "fab0:01:00.2", step, null, null, Then, TotalMs: 5, DowntimeMs: 1, DowntimeLimitMs: 300,
+        number, "host-a", ["fab0:01:00.1"], "host-b", ["fab0:01:00.2"], step, null, null, Then, TotalMs: 5, DowntimeMs: 1, DowntimeLimitMs: 300,
         Bytes: 9, RemainingBytes: 0, BytesPerSecond: 3 << 19, Rounds: 2, Verified: true, "c0ffee", [], "test");
 
     private static DeviceEntry Device(string address, string? model, string state) => new(
         address, "1b36:fab1", model, Physical: model is null, Driver: null, state, "Healthy", Reason: null, WayBack: null,
-        MigrationState: null, Claim: null, StateBytes: null, IommuGroup: null, PhysicalFunction: null, VirtualFunctions: 0, ResetMethods: []);
+        MigrationState: null, Claim: null, StateBytes: null, IommuGroup: null, PhysicalFunction: null, VirtualFunctions: 0, ResetMethods: [],
+        MdevUuid: null);
 }

@@ -28,6 +28,12 @@ public sealed class NotJoinedTests(LonelyHost host) : IClassFixture<LonelyHost>
     [InlineData("POST", "/api/v1/claims/a/verify")]
     [InlineData("GET", "/api/v1/migrations/a.1")]
     [InlineData("GET", "/api/v1/events")]
+    [InlineData("POST", "/api/v1/hosts/lonely/drain")]
+    [InlineData("POST", "/api/v1/hosts/lonely/undrain")]
+    [InlineData("GET", "/api/v1/drains")]
+    [InlineData("POST", "/api/v1/rebalance")]
+    [InlineData("GET", "/api/v1/breaker")]
+    [InlineData("POST", "/api/v1/breaker/reset")]
     [InlineData("POST", "/api/v1/migrations/a.1/cancel")]
     public async Task What_needs_the_fabric_is_refused_as_not_joined(string method, string path)
     {
@@ -37,6 +43,17 @@ public sealed class NotJoinedTests(LonelyHost host) : IClassFixture<LonelyHost>
         Assert.Equal(HttpStatusCode.ServiceUnavailable, response.StatusCode);
         var problem = await response.Content.ReadFromJsonAsync<ProblemResource>(ApiJson.Options, TestContext.Current.CancellationToken);
         Assert.Equal(ProblemCode.NotJoined, problem!.Code);
+    }
+
+    [Theory]
+    [InlineData("/api/v1/devices/lonely/fab0:01:00.1/reset?plan=true")]
+    [InlineData("/api/v1/devices/lonely/fab0:01:00.1/reset?plan=perhaps")]
+    public async Task What_has_no_plan_is_not_carried_out_in_its_place(string path)
+    {
+        using var refused = await host.Api.PostAsync(path, content: null, TestContext.Current.CancellationToken);
+
+        Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+        Assert.Contains("cannot be planned; nothing was done.", await refused.Content.ReadAsStringAsync(TestContext.Current.CancellationToken), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Json;
+using Fabric.Drivers;
 using Fabric.Node.Api;
 
 namespace Fabric.Node.Tests.Api;
@@ -87,6 +88,37 @@ public sealed class OperatorTests(OperatorTests.Devices devices) : IClassFixture
     }
 
     [Fact]
+    public async Task A_driver_is_overridden_and_the_choice_explained_and_given_back()
+    {
+        const string Device = "fab0:01:00.5";
+        var before = await devices.UntilAsync(Device, device => device.State == "closed");
+
+        await devices.SendAsync<OperationResource>(HttpMethod.Put, $"{Device}/driver-override", new DriverOverrideRequest("vfio-pci"), "ops@desk");
+        var core = await devices.UntilAsync(Device, device => device is { Driver: null, State: "closed" });
+        await devices.SendAsync<OperationResource>(HttpMethod.Delete, $"{Device}/driver-override");
+        var after = await devices.UntilAsync(Device, device => device is { Driver: not null, State: "closed" });
+        var history = await devices.SendAsync<ListResource<DeviceEventResource>>(HttpMethod.Get, $"{Device}/history");
+
+        Assert.Equal(("accelerator", "it matches 1b36:fab1", null), (before.Driver, before.DriverReason, before.DriverOverride));
+        Assert.Equal((null, "driver_override names vfio-pci", "vfio-pci"), (core.Model, core.DriverReason, core.DriverOverride));
+        Assert.Equal([new PassedOverResource("accelerator", "driver_override names vfio-pci")], core.DriversPassedOver!);
+        Assert.Equal((before.Driver, before.Model, null), (after.Driver, after.Model, after.DriversPassedOver));
+        Assert.Equal(
+            ["vfio-pci, by ops@desk", "cleared, by 127.0.0.1"],
+            history.Items.Where(entry => entry.Kind == "driver-override").Select(entry => entry.Message));
+    }
+
+    [Fact]
+    public async Task The_drivers_in_the_box_are_listed_with_what_they_match()
+    {
+        var drivers = await devices.DriversAsync();
+
+        Assert.Equal(["vfio-pci", .. BuiltInDrivers.All.Select(static driver => driver.Name).Distinct()], drivers.Select(driver => driver.Name));
+        Assert.Equal(("one", null, "loaded", "accelerator-vf"), (drivers[1].Host, drivers[1].Plugin, drivers[1].State, drivers[1].Model));
+        Assert.Equal(["1b36:fab1"], drivers[1].Ids);
+    }
+
+    [Fact]
     public async Task A_device_that_nobody_holds_is_gone_when_it_was_removed()
     {
         const string Device = "fab0:01:00.7";
@@ -126,6 +158,9 @@ public sealed class OperatorTests(OperatorTests.Devices devices) : IClassFixture
             Assert.True(response.StatusCode == HttpStatusCode.OK, await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
             return (await response.Content.ReadFromJsonAsync<T>(ApiJson.Options, TestContext.Current.CancellationToken))!;
         }
+
+        internal async Task<IReadOnlyList<DriverResource>> DriversAsync() => (await daemon!.Api.GetFromJsonAsync<ListResource<DriverResource>>(
+            "/api/v1/hosts/one/drivers", ApiJson.Options, TestContext.Current.CancellationToken))!.Items;
 
         /// <summary>Hosts tell of a change a moment after it.</summary>
         internal async Task<DeviceResource> UntilAsync(string device, Predicate<DeviceResource> holds) =>

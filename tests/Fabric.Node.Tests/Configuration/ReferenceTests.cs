@@ -39,7 +39,7 @@ public sealed class ReferenceTests
     {
         var name = path + SettingsShape.NameOf(setting);
         var value = setting.GetValue(section)!;
-        return value is string or int or bool or string[] ? [$"{name}={JsonSerializer.Serialize(value)}"] : Defaults(value, name + ".");
+        return value is string or int or bool or Array ? [$"{name}={JsonSerializer.Serialize(value)}"] : Defaults(value, name + ".");
     }).Order(StringComparer.Ordinal);
 
     private static IEnumerable<string> Given(JsonElement section, string path) => section.EnumerateObject().SelectMany(setting =>

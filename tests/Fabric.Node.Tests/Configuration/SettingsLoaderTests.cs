@@ -43,6 +43,14 @@ public sealed class SettingsLoaderTests
         { "--node:roles:1=guest", "node.roles has 'guest'" },
         { "--node:roles:1=Host", "node.roles has 'Host'" },
         { "--node:dataDirectory=", "node.dataDirectory is empty" },
+        { "--node:labels:0=zone", "node.labels has 'zone'; write key=value" },
+        { "--node:labels:0=zone=a b", "node.labels has 'zone=a b'; write key=value" },
+        { "--fleet:migrations=0", "fleet.migrations must be 1 to 1000" },
+        { "--fleet:outgoingPerHost=0", "fleet.outgoingPerHost must be 1 to 1000" },
+        { "--fleet:attempts=0", "fleet.attempts must be 1 to 100" },
+        { "--fleet:breaker:sharePercent=101", "fleet.breaker.sharePercent must be 1 to 100" },
+        { "--fleet:breaker:least=0", "fleet.breaker.least must be 1 to 1000000" },
+        { "--fleet:breaker:window=soon", "fleet.breaker.window 'soon'" },
         { "--cluster:address=0.0.0.0", "cluster.address '0.0.0.0' is not loopback" },
         { "--cluster:address=192.0.2.1", "cluster.address '192.0.2.1' is not loopback" },
         { "--cluster:address=::", "cluster.address '::' is not loopback" },
@@ -60,7 +68,9 @@ public sealed class SettingsLoaderTests
         { "--api:url=http://0.0.0.0:8470", "api.url 'http://0.0.0.0:8470' is not loopback" },
         { "--api:url=http://192.0.2.1:8470", "api.url 'http://192.0.2.1:8470' is not loopback" },
         { "--api:url=http://[::]:8470", "api.url 'http://[::]:8470' is not loopback" },
-        { "--api:url=https://127.0.0.1:8470", "api.url 'https://127.0.0.1:8470' must be http://ip:port" },
+        { "--api:url=https://127.0.0.1:8470", "api.url 'https://127.0.0.1:8470' needs tls" },
+        { "--api:url=ftp://127.0.0.1:8470", "api.url 'ftp://127.0.0.1:8470' must be http://ip:port" },
+        { "--tls:certificate=node.pem", "tls has 1 of certificate, key and ca" },
         { "--api:url=http://localhost:8470", "api.url 'http://localhost:8470' must be http://ip:port" },
         { "--api:url=http://127.0.0.1:8470/base", "api.url 'http://127.0.0.1:8470/base' must be http://ip:port" },
         { "--api:url=127.0.0.1:8470", "api.url '127.0.0.1:8470' must be http://ip:port" },
@@ -95,7 +105,12 @@ public sealed class SettingsLoaderTests
         { "--journal:connection=Host=127.0.0.1;Prot=5432", "journal.connection is no PostgreSQL connection string" },
         { "--journal:connection=Host=127.0.0.1;Port=many", "journal.connection is no PostgreSQL connection string" },
         { "--journal:connection=Database=fabric", "journal.connection names no Host" },
-        { "--hardware:withoutDrivers:0=nvme", "hardware.withoutDrivers has 'nvme'; there is accelerator." },
+        { "--hardware:emulated:cards:0:model=nvme", "hardware.emulated.cards has model 'nvme'; there are accelerator, " },
+        { "--hardware:emulated:cards:0=null", "hardware.emulated.cards is 'null'; it must be a list of sections." },
+        { "--hardware:emulated:cards:0:colour=red", "There is no setting hardware.emulated.cards.0.colour" },
+        { "--hardware:withoutDrivers:0=nvme", "hardware.withoutDrivers has 'nvme'; there are accelerator, " },
+        { "--hardware:emulated:mdevParents:0=mill", "hardware.emulated.mdevParents has 'mill'; there are mtty, mdpy, mbochs." },
+        { "--hardware:emulated:mdevParents=mtty", "hardware.emulated.mdevParents is 'mtty'; it must be a list of texts" },
         { "--node:colour=blue", "There is no setting node.colour;" },
         { "--verbose", "--verbose has no value" },
         { "verbose", "'verbose' is not a setting" },
@@ -169,11 +184,56 @@ public sealed class SettingsLoaderTests
     }
 
     [Fact]
+    public void An_mdev_parent_twice_is_refused()
+    {
+        var refused = Assert.Throws<SettingsException>(
+            () => SettingsLoader.Load(null, [.. Control, "--hardware:emulated:mdevParents:0=mtty", "--hardware:emulated:mdevParents:1=mtty"]));
+
+        Assert.StartsWith("hardware.emulated.mdevParents has a parent twice", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void An_empty_name_is_the_machines()
     {
         var settings = SettingsLoader.Load(null, ["--node:roles:0=control", "--node:name="]);
 
         Assert.Equal(Environment.MachineName.ToLowerInvariant(), settings.Node.Name);
+    }
+
+    [Theory]
+    [InlineData("--cluster:address=192.0.2.1")]
+    [InlineData("--dataPlane:address=192.0.2.1")]
+    [InlineData("--cluster:seeds:0=192.0.2.1:8471")]
+    [InlineData("--api:url=https://192.0.2.1:8470")]
+    public void With_TLS_any_address_is_let_through(string address) =>
+        SettingsLoader.Load(null, ["--node:roles:0=control", address, "--tls:certificate=a.pem", "--tls:key=a.key", "--tls:ca=ca.pem"]);
+
+    [Theory]
+    [InlineData("--cluster:address=192.0.2.1")]
+    [InlineData("--dataPlane:address=192.0.2.1")]
+    [InlineData("--cluster:seeds:0=192.0.2.1:8471")]
+    [InlineData("--api:url=http://192.0.2.1:8470")]
+    public void Told_that_it_is_meant_any_address_is_let_through_without_TLS(string address) =>
+        SettingsLoader.Load(null, ["--node:roles:0=control", address, "--cluster:insecure=true"]);
+
+    [Theory]
+    [InlineData("--cluster:address=0.0.0.0")]
+    [InlineData("--dataPlane:address=::")]
+    public void An_address_that_nobody_can_be_reached_on_is_refused_even_then(string address)
+    {
+        var wrong = Assert.Throws<SettingsException>(() => SettingsLoader.Load(null, ["--node:roles:0=control", address, "--cluster:insecure=true"]));
+
+        Assert.Contains("is every address of this machine", wrong.Message);
+    }
+
+    [Fact]
+    public void TLS_does_not_make_an_API_in_the_clear_safe()
+    {
+        var wrong = Assert.Throws<SettingsException>(() => SettingsLoader.Load(
+            null,
+            ["--node:roles:0=control", "--api:url=http://192.0.2.1:8470", "--tls:certificate=a.pem", "--tls:key=a.key", "--tls:ca=ca.pem"]));
+
+        Assert.Contains("write https with tls", wrong.Message);
     }
 
     [Theory]

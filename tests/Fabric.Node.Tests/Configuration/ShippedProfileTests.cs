@@ -2,6 +2,8 @@ using Akka.Configuration;
 using Fabric.Migration.Wire;
 using Fabric.Node.Configuration;
 using Fabric.Node.Hosting;
+using Fabric.Node.Security;
+using Fabric.Node.Tests.Security;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Fabric.Node.Tests.Configuration;
@@ -45,13 +47,19 @@ public sealed class ShippedProfileTests
     public async Task A_node_starts_from_a_profile(string name)
     {
         using var folder = new TemporaryFolder();
+        using var authority = new TestAuthority(folder.Path);
         var settings = SettingsLoader.Load(
             Profiles.PathOf(name), [.. Profiles.Missing(name), "--cluster:port=0", "--dataPlane:port=0", $"--node:dataDirectory={folder.Path}"]);
+        var (certificate, key) = authority.Sign(settings.Node.Name);
+        var credentials = settings.Tls.IsSet
+            ? NodeCredentials.Load(new TlsSettings { Certificate = certificate, Key = key, Ca = authority.Ca }, NullLogger.Instance)
+            : null;
         using var journal = settings is { IsControl: true, Journal.IsSqlite: true } ? SqliteJournal.Open(folder.Path) : null;
-        await using var host = settings.IsHost ? HostSystem.Start(settings, NullLoggerFactory.Instance, TimeProvider.System) : null;
+        await using var host = settings.IsHost ? HostSystem.Start(settings, NullLoggerFactory.Instance, TimeProvider.System, credentials) : null;
 
         await using var membership = await Membership.BeginAsync(
-            settings, journal?.ConnectionString, new WireSetup(WireContract.From(typeof(IWireMessage).Assembly)), NullLoggerFactory.Instance);
+            settings, journal?.ConnectionString, new WireSetup(WireContract.From(typeof(IWireMessage).Assembly)), NullLoggerFactory.Instance,
+            credentials);
 
         Assert.Equal("127.0.0.1", membership.Address.Host);
         Assert.False(membership.Ended.IsCompleted);

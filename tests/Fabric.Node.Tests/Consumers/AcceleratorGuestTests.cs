@@ -300,8 +300,18 @@ public sealed class AcceleratorGuestTests
     [Fact]
     public void The_factory_gives_a_guest_the_memory_that_was_asked_for()
     {
-        using var guest = new AcceleratorGuestFactory(TimeProvider.System).Create("a", 1 << 20, 1000);
+        using var guest = new GuestFactory(TimeProvider.System).Create("a", ["accelerator-vf"], 1 << 20, 1000);
 
+        Assert.IsType<AcceleratorGuest>(Assert.Single(Assert.IsType<Guest>(guest).Programs));
+        Assert.Equal(1UL << 20, guest.Memory.Length);
+    }
+
+    [Fact]
+    public void A_device_that_no_program_knows_is_held_by_an_idle_guest()
+    {
+        using var guest = new GuestFactory(TimeProvider.System).Create("a", ["mlx5-vf"], 1 << 20, 1000);
+
+        Assert.IsType<IdleGuest>(Assert.Single(Assert.IsType<Guest>(guest).Programs));
         Assert.Equal(1UL << 20, guest.Memory.Length);
     }
 

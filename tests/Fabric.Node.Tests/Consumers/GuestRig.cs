@@ -27,6 +27,8 @@ internal sealed class GuestRig : IAsyncDisposable
     public const int Slots = (MemoryBytes - RingOffset) / AcceleratorRecord.Bytes;
     public const long StateBytes = AcceleratorState.Granule;
 
+    private const ulong MemoryIova = 0x4000_0000;
+
     private static readonly TimeSpan Moment = TimeSpan.FromMilliseconds(1);
 
     private readonly EmulatedBus bus;
@@ -42,6 +44,8 @@ internal sealed class GuestRig : IAsyncDisposable
 
     public IActorRef Host { get; }
 
+    public GuestMemory Memory { get; private set; } = new(MemoryBytes);
+
     public AcceleratorGuest Guest { get; private set; }
 
     public DeviceClient Device { get; private set; } = null!;
@@ -55,7 +59,7 @@ internal sealed class GuestRig : IAsyncDisposable
     {
         var rig = Create();
         rig.Device = await rig.OpenAsync(rig.Function.Address);
-        Expect(await rig.Device.MapDmaAsync(rig.Guest.MemoryIova, rig.Guest.Memory));
+        Expect(await rig.Device.MapDmaAsync(MemoryIova, rig.Memory));
         Expect(await rig.Guest.StartAsync(rig.Device));
         return rig;
     }
@@ -112,11 +116,12 @@ internal sealed class GuestRig : IAsyncDisposable
     public VfioResult Replace(Action<GuestMemory>? change = null)
     {
         Guest.Pause();
-        var (saved, memory) = (Guest.SaveState(), Guest.Memory.Window(0, MemoryBytes).ToArray());
+        var (saved, memory) = (Guest.SaveState(), Memory.Window(0, MemoryBytes).ToArray());
         Guest.Dispose();
+        Memory = new GuestMemory(MemoryBytes);
         Guest = NewGuest();
-        memory.CopyTo(Guest.Memory.Window(0, MemoryBytes));
-        change?.Invoke((GuestMemory)Guest.Memory);
+        memory.CopyTo(Memory.Window(0, MemoryBytes));
+        change?.Invoke(Memory);
         return Guest.LoadState(saved);
     }
 
@@ -125,15 +130,15 @@ internal sealed class GuestRig : IAsyncDisposable
     /// <summary>Steps the device has told of.</summary>
     public ulong Head
     {
-        get => BinaryPrimitives.ReadUInt64LittleEndian(Guest.Memory.Window(0, 8));
-        set => BinaryPrimitives.WriteUInt64LittleEndian(Guest.Memory.Window(0, 8), value);
+        get => BinaryPrimitives.ReadUInt64LittleEndian(Memory.Window(0, 8));
+        set => BinaryPrimitives.WriteUInt64LittleEndian(Memory.Window(0, 8), value);
     }
 
     /// <summary>The record of a step, in the slot where it belongs.</summary>
     public ref AcceleratorRecord RecordOf(ulong step) =>
-        ref MemoryMarshal.Cast<byte, AcceleratorRecord>(Guest.Memory.Window(RingOffset, MemoryBytes - RingOffset))[(int)(step % Slots)];
+        ref MemoryMarshal.Cast<byte, AcceleratorRecord>(Memory.Window(RingOffset, MemoryBytes - RingOffset))[(int)(step % Slots)];
 
-    public void FlipMemory(ulong offset) => Guest.Memory.Window(offset, 1)[0] ^= 0x10;
+    public void FlipMemory(ulong offset) => Memory.Window(offset, 1)[0] ^= 0x10;
 
     public void FlipState(ulong offset)
     {
@@ -152,7 +157,7 @@ internal sealed class GuestRig : IAsyncDisposable
         bus.Dispose();
     }
 
-    private AcceleratorGuest NewGuest() => new(MemoryBytes, StepsPerSecond, Time);
+    private AcceleratorGuest NewGuest() => new(Memory, MemoryIova, StepsPerSecond, Time);
 
     private static void Expect(VfioResult result) => Assert.True(result.IsOk, result.Error.ToString());
 }

@@ -60,12 +60,12 @@ public sealed class SoleWriterTests
         using var secondJournal = SqliteJournal.Open(Directory.CreateDirectory(Path.Combine(folders.Path, "second")).FullName);
         var first = Settings("first");
         await using var founder = await BeginAsync(first, firstJournal);
-        await founder.JoinAsync(first, host: null, "http://127.0.0.1:1", "0", TimeProvider.System, TestContext.Current.CancellationToken);
+        await founder.JoinAsync(first, new MetControls(), host: null, "http://127.0.0.1:1", "0", TimeProvider.System, TestContext.Current.CancellationToken);
         var second = Settings("second", $"{founder.Address.Host}:{founder.Address.Port}");
         await using var late = await BeginAsync(second, secondJournal);
 
         var refused = await Assert.ThrowsAsync<RefusedException>(
-            () => late.JoinAsync(second, host: null, "http://127.0.0.1:2", "0", TimeProvider.System, TestContext.Current.CancellationToken));
+            () => late.JoinAsync(second, new MetControls(), host: null, "http://127.0.0.1:2", "0", TimeProvider.System, TestContext.Current.CancellationToken));
 
         Assert.StartsWith("first is a control node of this fabric already", refused.Message, StringComparison.Ordinal);
     }

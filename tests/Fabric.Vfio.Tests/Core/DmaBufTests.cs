@@ -1,6 +1,7 @@
 using Fabric.Pci;
 using Fabric.Vfio.Core;
 using Fabric.Vfio.Tests.Core.Cards;
+using Fabric.Vfio.Uapi;
 
 namespace Fabric.Vfio.Tests.Core;
 
@@ -52,6 +53,45 @@ public sealed class DmaBufTests
     [InlineData(true, false, Errno.EOPNOTSUPP)]
     public void An_importer_supports_peer_to_peer_and_revocation_IO_91(bool peers, bool revokes, Errno expected) =>
         Assert.Equal(expected, core.GetDmaBuf(0, 0, Page).Value.Attach(new Importer(peers, revokes)).Error.Errno);
+
+    /// <summary>What a driver shows in place of a BAR that the function has not.</summary>
+    [Fact]
+    public void What_a_driver_shows_is_exported_to_its_own_length_and_reached_while_memory_of_the_function_is_usable_IO_90_INV_1_INV_3()
+    {
+        var memory = new Shown();
+        var shown = core.Map(0).Value.To(memory, 0x3000);
+
+        Assert.Equal(Errno.EINVAL, core.GetDmaBuf(1, 0, [new(0x3000, 0x1000)], shown).Error.Errno);
+        Assert.Equal(Errno.ENODEV, core.GetDmaBuf(1, 0, Page).Error.Errno);
+        var buffer = core.GetDmaBuf(1, 0, [new(0x2000, 0x1000)], shown).Value;
+
+        Assert.True(buffer.Memory.TryWriteAtOnce(0x2fff, [7]));
+        Assert.Equal((7, 0x3000ul), (memory.Bytes[0x2fff], shown.Length));
+        Assert.True(shown.Read(0x2fff, new byte[1]).IsOk);
+        Assert.Equal(Errno.EFAULT, shown.Write(0x2fff, new byte[2]).Error.Errno);
+        core.Write(RegionIndex.Config, ConfigOffset.Command, [0, 0]);
+        Assert.Equal((true, Errno.EIO), (buffer.IsRevoked, shown.Read(0, new byte[1]).Error.Errno));
+        Assert.False(buffer.Memory.TryReadAtOnce(0, new byte[1]));
+        core.Close();
+        Assert.Equal((true, Errno.ENODEV), (buffer.IsDetached, shown.Write(0, new byte[1]).Error.Errno));
+    }
+
+    private sealed class Shown : IRegisters
+    {
+        public byte[] Bytes { get; } = new byte[0x3000];
+
+        public VfioResult Read(ulong offset, Span<byte> destination)
+        {
+            Bytes.AsSpan((int)offset, destination.Length).CopyTo(destination);
+            return VfioResult.Ok;
+        }
+
+        public VfioResult Write(ulong offset, ReadOnlySpan<byte> source)
+        {
+            source.CopyTo(Bytes.AsSpan((int)offset));
+            return VfioResult.Ok;
+        }
+    }
 
     [Fact]
     public void Attaching_and_mapping_while_revoked_are_ENODEV_IO_91()

@@ -122,6 +122,16 @@ public sealed class RegionAccessTests
     public void What_is_no_BAR_cannot_be_mapped_IO_114(int region) => Assert.Equal(Errno.EINVAL, OpenDevice.New().Map(region).Error.Errno);
 
     [Fact]
+    public void A_mapping_that_is_narrowed_ends_where_it_was_narrowed_to()
+    {
+        var whole = OpenDevice.New().Map(0).Value;
+        var narrow = whole.Narrow(16);
+
+        Assert.Equal((16UL, Bar0Bytes), (narrow.Length, whole.Narrow(ulong.MaxValue).Length));
+        Assert.Equal((true, Errno.EFAULT), (narrow.Write(12, new byte[4]).IsOk, narrow.Write(13, new byte[4]).Error.Errno));
+    }
+
+    [Fact]
     public void A_mapping_is_as_long_as_its_BAR() => Assert.Equal(Bar0Bytes, OpenDevice.New().Map(0).Value.Length);
 
     [Fact]

@@ -136,6 +136,19 @@ public sealed class DirtyLogTests
     public void The_devices_log_is_preferred_then_the_IOMMUs_MG_44(bool deviceLog, bool iommuBits, bool forced, DirtyTracker tracker) =>
         Assert.Equal(tracker, DirtyTrackers.Choose(deviceLog, iommuBits, forced));
 
+    [Fact]
+    public void A_log_that_the_device_ended_is_off_and_can_be_started_again_MG_42()
+    {
+        Started();
+
+        device.HasEnded = true;
+
+        Assert.Equal((DirtyLogState.Off, 0UL, 0), (log.State, log.PageSize, log.Watched.Count));
+        Assert.Equal(Errno.EINVAL, log.Report(0, Page, Page, new ulong[1]).Error.Errno);
+        Assert.True(log.Stop().IsOk);
+        Assert.Equal(DirtyLogState.On, Started().State);
+    }
+
     private DirtyLog Started()
     {
         Assert.True(log.Start(Page, [new LoggingRange(0, 1024 * Page)]).IsOk);
@@ -148,11 +161,17 @@ public sealed class DirtyLogTests
 
         public bool IsLost { get; set; }
 
+        public bool HasEnded { get; set; }
+
         public int MaxRanges => 4;
 
         public ulong PageSizes => 4096 | 8192;
 
-        public VfioResult Start(IReadOnlyList<IovaRange> ranges, ulong pageSize) => VfioResult.Ok;
+        public VfioResult Start(IReadOnlyList<IovaRange> ranges, ulong pageSize)
+        {
+            HasEnded = false;
+            return VfioResult.Ok;
+        }
 
         public VfioResult Stop() => VfioResult.Ok;
 

@@ -12,6 +12,9 @@ internal sealed class FakeMigration(MigrationFlags flags) : IMigrationOps
 
     public int Forgotten { get; private set; }
 
+    /// <summary>Transitions that there was no way to.</summary>
+    public int Illegal { get; private set; }
+
     /// <summary>What happens in place of an arc; null where it is performed.</summary>
     public Func<MigrationState, MigrationState, ArcResult?> Instead { get; set; } = (_, _) => null;
 
@@ -30,6 +33,8 @@ internal sealed class FakeMigration(MigrationFlags flags) : IMigrationOps
         Opened.Add(new FakeData());
         return ArcResult.Opens(Opened[^1]);
     }
+
+    public void Refused() => Illegal++;
 
     public VfioResult<ulong> GetDataSize() => 4096UL;
 

@@ -56,6 +56,19 @@ public sealed class MigrationMachineTests
     public void A_driver_without_STOP_COPY_is_not_registered_MG_5_LC_3(MigrationFlags flags) =>
         Assert.Equal(Errno.EINVAL, MigrationMachine.Register(new FakeMigration(flags)).Error.Errno);
 
+    [Fact]
+    public void A_driver_hears_of_a_transition_that_there_is_no_way_to_and_of_none_that_is_refused_otherwise_VD_XE_2()
+    {
+        machine.Set(StopCopy);
+        Assert.Equal((Errno.EINVAL, 1, StopCopy), (machine.Set(PreCopy).Error.Errno, driver.Illegal, machine.State));
+        driver.Instead = (_, _) => ArcResult.Fails(Broken);
+        machine.Set(Running);
+        machine.BeginReset();
+        machine.Set(PreCopy);
+        machine.EndReset(done: false);
+        Assert.Equal(1, driver.Illegal);
+    }
+
     [Theory]
     [InlineData(Error)]
     [InlineData((MigrationState)8)]
@@ -133,6 +146,34 @@ public sealed class MigrationMachineTests
         machine.Fail();
 
         Assert.Equal(Error, machine.State);
+    }
+
+    [Theory]
+    [InlineData(Error)]
+    [InlineData(Stop)]
+    [InlineData(Running)]
+    public void A_driver_may_say_what_every_transition_out_of_ERROR_is_refused_with_until_a_reset_VD_PDS_3(MigrationState target)
+    {
+        machine.Fail(Broken);
+
+        Assert.Equal((Broken, Error), (machine.Set(target).Error, machine.State));
+        machine.Reset();
+        Assert.True(machine.Set(Stop).IsOk);
+    }
+
+    [Fact]
+    public void A_transition_that_is_on_its_way_when_the_device_fails_ends_with_what_the_driver_said_VD_PDS_3()
+    {
+        driver.Instead = static (_, _) => ArcResult.OnItsWay(TimeSpan.FromSeconds(1));
+        Assert.NotNull(machine.Set(Stop).Value.ContinuesAfter);
+
+        machine.Fail(Broken);
+
+        Assert.Equal(Error, machine.State);
+        Assert.Equal((Broken, Broken), (machine.Set(Running).Error, machine.Set(Stop).Error));
+        machine.Reset();
+        driver.Instead = static (_, _) => null;
+        Assert.True(machine.Set(Stop).IsOk);
     }
 
     [Fact]

@@ -14,6 +14,9 @@ public sealed class MigrationWalkTests
         Breaks,
         ResetsWithin,
         StreamOutOfPlace,
+
+        /// <summary>It is on its way for some looks, and may meet another event there.</summary>
+        TakesTime,
     }
 
     /// <summary>What comes between two requests.</summary>
@@ -27,18 +30,23 @@ public sealed class MigrationWalkTests
         Failure,
     }
 
-    private sealed record Step(MigrationState Target, Fault Fault, int OnArc, Event Then)
+    /// <param name="Looks">So many times an arc that takes time is on its way still.</param>
+    /// <param name="OnTheWay">What comes each time.</param>
+    private sealed record Step(MigrationState Target, Fault Fault, int OnArc, int Looks, Event OnTheWay, Event Then)
     {
-        public override string ToString() => $"{Target}{(Fault == Fault.None ? "" : $" {Fault} on arc {OnArc}")}{(Then == Event.Nothing ? "" : $", {Then}")}";
+        public override string ToString() =>
+            $"{Target}{(Fault == Fault.None ? "" : $" {Fault} on arc {OnArc} ({Looks}, {OnTheWay})")}{(Then == Event.Nothing ? "" : $", {Then}")}";
     }
 
     private static readonly Gen<MigrationFlags> AnyFlags = Gen.Select(Gen.Bool, Gen.Bool, (p2p, preCopy) =>
         MigrationFlags.StopCopy | (p2p ? MigrationFlags.P2P : 0) | (preCopy ? MigrationFlags.PreCopy : 0));
 
+    private static readonly Gen<Event> AnyEvent = Gen.Frequency((5, Gen.Const(Event.Nothing)), (2, Gen.Enum<Event>()));
+
     private static readonly Gen<Step> AnyStep = Gen.Select(
-        Gen.Enum<MigrationState>(), Gen.Frequency((6, Gen.Const(Fault.None)), (3, Gen.Enum<Fault>())), Gen.Int[0, 3],
-        Gen.Frequency((5, Gen.Const(Event.Nothing)), (2, Gen.Enum<Event>())),
-        (target, fault, onArc, then) => new Step(target, fault, onArc, then));
+        Gen.Enum<MigrationState>(), Gen.Frequency((6, Gen.Const(Fault.None)), (5, Gen.Enum<Fault>())), Gen.Int[0, 3], Gen.Int[0, 3],
+        AnyEvent, AnyEvent,
+        (target, fault, onArc, looks, onTheWay, then) => new Step(target, fault, onArc, looks, onTheWay, then));
 
     [Fact]
     public void Whatever_is_asked_and_whatever_fails_the_invariants_hold_MG_53_INV_8() =>
@@ -51,7 +59,7 @@ public sealed class MigrationWalkTests
         var streams = new List<IMigrationStream>();
         foreach (var step in steps)
         {
-            var (before, arc, faulted) = (machine.State, 0, false);
+            var (before, arc, faulted, looks) = (machine.State, 0, false, step.Looks);
             driver.Arcs.Clear();
             driver.Instead = (_, _) =>
             {
@@ -66,12 +74,29 @@ public sealed class MigrationWalkTests
                         return ArcResult.Breaks(new VfioError(Errno.EIO, "It broke."));
                     case Fault.StreamOutOfPlace:
                         return driver.Open();
+                    case Fault.TakesTime:
+                        // The next look is at the same arc.
+                        arc -= looks > 0 ? 1 : 0;
+                        faulted = false;
+                        return looks-- > 0 ? ArcResult.OnItsWay(TimeSpan.FromSeconds(1)) : null;
                     default:
                         machine.Reset();
                         return null;
                 }
             };
             var set = machine.Set(step.Target);
+            for (; set is { IsOk: true, Value.ContinuesAfter: not null }; set = machine.Continue())
+            {
+                var reached = machine.State;
+                Assert.Equal(Errno.EBUSY, machine.Set(step.Target == Stop ? Running : Stop).Error.Errno);
+                Assert.Equal((reached, reached), (machine.State, set.Value.State));
+                faulted = Happens(machine, step.OnTheWay) || step.OnTheWay == Event.Failure;
+                if (faulted)
+                    Assert.Equal(Errno.EIO, machine.Continue().Error.Errno);
+                foreach (var stream in streams)
+                    Assert.False(stream.Read(new byte[1]).IsOk);
+            }
+
             if (set is { IsOk: true, Value.Stream: { } opened })
                 streams.Add(opened);
 

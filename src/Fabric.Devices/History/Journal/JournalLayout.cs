@@ -67,6 +67,8 @@ internal static class JournalLayout
             written.QuarantinedFor = why;
         if (standing.QuarantinedBy is { } by)
             written.QuarantinedBy = by;
+        if (standing.DriverOverride is { } driver)
+            written.DriverOverride = driver;
         return written;
     }
 
@@ -75,5 +77,8 @@ internal static class JournalLayout
         standing.HasQuarantinedBy ? standing.QuarantinedBy : null,
         [.. standing.Restarts.Select(DateTimeOffset.FromUnixTimeMilliseconds)],
         [.. standing.Freezes.Select(DateTimeOffset.FromUnixTimeMilliseconds)],
-        standing.ResetMethodsChosen ? [.. standing.ResetMethods] : default);
+        standing.ResetMethodsChosen ? [.. standing.ResetMethods] : default)
+    {
+        DriverOverride = standing.HasDriverOverride ? standing.DriverOverride : null,
+    };
 }

@@ -29,9 +29,17 @@ internal sealed class ConfigSnapshot
     private static readonly ImmutableArray<Register> Msi32Masked = Msi(is64Bit: false, hasMask: true);
     private static readonly ImmutableArray<Register> Msi64Masked = Msi(is64Bit: true, hasMask: true);
 
-    private readonly ImmutableArray<(Register Register, int Start, uint Value)> saved;
+    private readonly ImmutableArray<Kept> saved;
 
-    private ConfigSnapshot(ImmutableArray<(Register, int, uint)> saved) => this.saved = saved;
+    private ConfigSnapshot(ImmutableArray<Kept> saved) => this.saved = saved;
+
+    /// <summary>What a register held. Small: a function that sleeps has a snapshot, and very many do.</summary>
+    /// <param name="Which">Its place in <see cref="All"/>.</param>
+    /// <param name="Start">Where its header or capability begins.</param>
+    private readonly record struct Kept(byte Which, ushort Start, uint Value)
+    {
+        public Register Register => All[Which];
+    }
 
     /// <summary>
     /// Takes what hardware holds now; nothing from a function that does not answer: given back to one that does again, all ones would let it
@@ -44,7 +52,7 @@ internal sealed class ConfigSnapshot
         function.ReadConfig(0, raw);
         if (LittleEndian.Load(raw.AsSpan(ConfigOffset.Command, sizeof(uint))) == uint.MaxValue)
             return new ConfigSnapshot([]);
-        var saved = ImmutableArray.CreateBuilder<(Register, int, uint)>();
+        var saved = ImmutableArray.CreateBuilder<Kept>(16);
         Take(HeaderRegisters, 0, ConfigOffset.HeaderSize);
         foreach (var entry in CapabilityWalk.Standard(raw))
             Take(Of(entry, raw), entry.Offset, CapabilityLength.Standard(raw, entry.Offset));
@@ -55,14 +63,14 @@ internal sealed class ConfigSnapshot
         }
 
         Take([Command], 0, ConfigOffset.HeaderSize);
-        return new ConfigSnapshot(saved.ToImmutable());
+        return new ConfigSnapshot(saved.DrainToImmutable());
 
         void Take(ImmutableArray<Register> registers, int start, int length)
         {
             foreach (var register in registers)
             {
                 if (register.Offset + register.Width <= length)
-                    saved.Add((register, start, LittleEndian.Load(raw.AsSpan(start + register.Offset, register.Width))));
+                    saved.Add(new Kept((byte)All.IndexOf(register), (ushort)start, LittleEndian.Load(raw.AsSpan(start + register.Offset, register.Width))));
             }
         }
     }
@@ -72,8 +80,9 @@ internal sealed class ConfigSnapshot
     {
         ArgumentNullException.ThrowIfNull(function);
         Span<byte> bytes = stackalloc byte[sizeof(uint)];
-        foreach (var (register, start, value) in saved)
+        foreach (var kept in saved)
         {
+            var (register, start, value) = (kept.Register, kept.Start, kept.Value);
             var at = bytes[..register.Width];
             function.ReadConfig(start + register.Offset, at);
             var now = LittleEndian.Load(at);
@@ -90,8 +99,9 @@ internal sealed class ConfigSnapshot
         ArgumentNullException.ThrowIfNull(function);
         var lost = LostConfig.None;
         Span<byte> bytes = stackalloc byte[sizeof(uint)];
-        foreach (var (register, start, value) in saved)
+        foreach (var kept in saved)
         {
+            var (register, start, value) = (kept.Register, kept.Start, kept.Value);
             var at = bytes[..register.Width];
             function.ReadConfig(start + register.Offset, at);
             var changed = (LittleEndian.Load(at) ^ value) & register.Kept;
@@ -169,6 +179,13 @@ internal sealed class ConfigSnapshot
         new(SriovCapability.VfBar0, 4), new(SriovCapability.VfBar0 + 4, 4), new(SriovCapability.VfBar0 + 8, 4),
         new(SriovCapability.VfBar0 + 12, 4), new(SriovCapability.VfBar0 + 16, 4), new(SriovCapability.VfBar0 + 20, 4),
         new(SriovCapability.Control, 2),
+    ];
+
+    /// <summary>Every register that there is to keep; those of equal place and bits are one.</summary>
+    private static readonly ImmutableArray<Register> All =
+    [
+        .. HeaderRegisters.Add(Command).Concat(Msi32).Concat(Msi64).Concat(Msi32Masked).Concat(Msi64Masked).Concat(PowerManagement).Concat(PciXRegisters)
+            .Concat(PciExpress).Concat(Msix).Concat(Aer).Concat(SixthWord).Concat(PageRequest).Concat(LatencyTolerance).Concat(Sriov).Distinct(),
     ];
 
     /// <summary>Message and masks before the bit that turns MSI on.</summary>

@@ -1,0 +1,131 @@
+using Akka.Actor;
+using Akka.TestKit;
+using Fabric.Migration.Claims;
+using Fabric.Migration.Fleet;
+using Fabric.Migration.Fleet.Moves;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Fabric.Migration.Tests.Fleet.Moves;
+
+/// <summary>The keeper of moves on a control node: writes first, tells claims then, and again after it died.</summary>
+public sealed class MovesActorTests : LoneNode
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    private readonly FakeTimeProvider time = new(DateTimeOffset.UnixEpoch.AddDays(1));
+
+    private TestProbe Claims => field ??= CreateTestProbe();
+
+    private IActorRef Fleet { get; set; } = ActorRefs.Nobody;
+
+    public override async ValueTask InitializeAsync()
+    {
+        await base.InitializeAsync();
+        Fleet = Sys.ActorOf(Props.Create(() => new FleetDouble()), FleetActor.Name);
+    }
+
+    [Fact]
+    public async Task A_drain_is_answered_when_it_is_written_and_tells_the_claim_to_move()
+    {
+        var moves = await Begin("first");
+
+        var accepted = Assert.IsType<MovesAccepted>(await Ask(moves, Drain));
+        var told = await ToldToMove();
+
+        Assert.Equal("alpha", Assert.Single(accepted.Moves.Drains).Host);
+        Assert.Equal(("demo", "alpha", "beta", "move-1"), (told.ClaimId, told.From, told.TargetHost, told.Request));
+    }
+
+    [Fact]
+    public async Task One_that_died_tells_the_claim_of_the_same_move_and_of_no_other()
+    {
+        var moves = await Begin("first");
+        await Ask(moves, Drain);
+        await ToldToMove();
+        Watch(moves);
+        Sys.Stop(moves);
+        await ExpectTerminatedAsync(moves, Patience, cancellationToken: TestContext.Current.CancellationToken);
+        while (Claims.HasMessages)
+            await Claims.ReceiveOneAsync(Patience, TestContext.Current.CancellationToken);
+
+        await Begin("second");
+
+        Assert.Equal("move-1", (await ToldToMove()).Request);
+    }
+
+    [Fact]
+    public async Task What_a_claim_refuses_is_shown_with_its_sentence()
+    {
+        var moves = await Begin("first");
+        await Ask(moves, Drain);
+        var told = await ToldToMove();
+
+        moves.Tell(new ClaimRefused(RefusalCode.Plan, "beta has no such thing.") { Request = told.Request }, Claims);
+
+        await AwaitConditionAsync(
+            async () => (await Described()).Moves?.Drains.SingleOrDefault()?.Claims.SingleOrDefault()?.Reason?.Contains("beta has no such thing.", StringComparison.Ordinal) == true,
+            Patience, cancellationToken: TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task A_plan_changes_nothing()
+    {
+        var moves = await Begin("first");
+
+        var planned = Assert.IsType<MovesPlanned>(await Ask(moves, new DrainHost("alpha", 300, "ops", PlanOnly: true)));
+
+        Assert.Equal(("demo", "planned", "beta"), (Assert.Single(planned.Claims) is var claim ? (claim.ClaimId, claim.State, claim.To) : default));
+        Assert.Empty((await Described()).Moves?.Drains ?? []);
+    }
+
+    [Fact]
+    public async Task A_host_that_is_not_there_is_not_drained()
+    {
+
+        var refused = Assert.IsType<MovesRefused>(await Ask(await Begin("first"), new DrainHost("omega", 300, "ops", PlanOnly: false)));
+
+        Assert.Equal((RefusalCode.NotFound, "There is no host omega in the fabric; list the hosts."), (refused.Code, refused.Sentence));
+    }
+
+    private static DrainHost Drain => new("alpha", 300, "ops", PlanOnly: false);
+
+    private async Task<IActorRef> Begin(string name)
+    {
+        var moves = Sys.ActorOf(MovesActor.Props(Claims, MovesOptions.Default, time), name);
+        await moves.Ask<ActorIdentity>(new Identify(name), Patience, TestContext.Current.CancellationToken);
+        // It waits until it has heard of every claim, by its clock.
+        time.Advance(TimeSpan.FromMinutes(1));
+        return moves;
+    }
+
+    private async Task<StartMigration> ToldToMove() => await Claims.ExpectMsgAsync<StartMigration>(Patience, cancellationToken: TestContext.Current.CancellationToken);
+
+    private static async Task<object> Ask(IActorRef moves, IMovesCommand command) => await moves.Ask<object>(command, Patience, TestContext.Current.CancellationToken);
+
+    private async Task<FleetDescribed> Described() => await Fleet.Ask<FleetDescribed>(new DescribeFleet(), Patience, TestContext.Current.CancellationToken);
+
+    /// <summary>Two hosts, and a claim on the first; of moves it shows what it was told last.</summary>
+    private sealed class FleetDouble : UntypedActor
+    {
+        private FleetDescribed described = new(
+            [Host("alpha", "demo"), Host("beta", null)],
+            [new ClaimView("demo", [new ClaimedDevice("accelerator-vf", "fab0:01:00.1")], ClaimPhase.Running, "alpha", 1, "alpha", null, DateTimeOffset.UnixEpoch, null, [])]);
+
+        protected override void OnReceive(object message)
+        {
+            switch (message)
+            {
+                case DescribeFleet:
+                    Sender.Tell(described);
+                    break;
+                case MovesView told:
+                    described = described with { Moves = told };
+                    break;
+            }
+        }
+
+        private static FleetHost Host(string host, string? claim) => new(host, "up", "", new HostInventory(host, $"http://{host}", "1.0",
+        [
+            new DeviceEntry("fab0:01:00.1", "1b36:fab1", "accelerator-vf", false, "accelerator", claim is null ? "closed" : "open", "Healthy", null, null, null, claim, 1, null, null, 0, [], null),
+        ]));
+    }
+}

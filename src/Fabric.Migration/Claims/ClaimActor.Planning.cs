@@ -173,6 +173,10 @@ public sealed partial class ClaimActor
                 planning.Reasons.Add($"Host {name} does not answer; wait until it does, or choose another.");
                 PlanNext();
                 break;
+            case HostPresence.Leaving:
+                planning.Reasons.Add($"Host {name} is leaving the fabric; wait until it is back, or choose another.");
+                PlanNext();
+                break;
             default:
                 AskPlanned();
                 break;

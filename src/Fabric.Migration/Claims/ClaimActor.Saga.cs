@@ -407,6 +407,9 @@ public sealed partial class ClaimActor
         // A device whose start-up state is not at the target yet is not stopped, whatever the figures say (MG-26).
         if (!told.RoundEnded || told.Rounds < 2 || told.BytesPerSecond <= 0 || told.Starting is { Length: > 0 })
             return;
+        // Hosts may be away for a moment after a control node was. Who could not be told to run again is not told to stop.
+        if (!(IsUp(m.FromHost) && IsUp(m.ToHost)))
+            return;
         var predicted = PredictedDowntime(told);
         if (predicted <= m.DowntimeLimitMs * PlannedShare)
         {
@@ -420,6 +423,8 @@ public sealed partial class ClaimActor
         else
             convergenceMissed &= convergence.Fruitless > 0;
     }
+
+    private bool IsUp(string host) => members.PresenceOf(host) == HostPresence.Up;
 
     private void Switch(PreCopyProgress told, ClaimMigration m, double predicted, int stopLimitMs) => Record(
         new SwitchoverStarted

@@ -391,7 +391,7 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
         return overdue ? $"{needed} has not told yet what became of the claim's device" : null;
     }
 
-    private string? Away(string needed) => members.PresenceOf(needed) == HostPresence.Up
+    private string? Away(string needed) => members.PresenceOf(needed) is HostPresence.Up or HostPresence.Leaving
         ? null
         : IsLeased
             ? $"{needed} was lost or does not answer: the claim starts afresh elsewhere when the lease of its host has ended"

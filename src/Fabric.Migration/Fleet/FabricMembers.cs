@@ -38,10 +38,14 @@ public sealed class FabricMembers(ActorSystem system) : IFabricMembers
 
     public IEnumerable<Member> Controls => Present.Where(member => member.HasRole(ControlRole));
 
+    /// <summary>A control node is a member, or joins.</summary>
+    public bool HasControl => cluster.State.Members.Any(static member => member.HasRole(ControlRole)
+        && member.Status is MemberStatus.Joining or MemberStatus.WeaklyUp or MemberStatus.Up or MemberStatus.Leaving);
+
     public bool IsReachable(Member member) => !cluster.State.Unreachable.Contains(member);
 
-    /// <summary>A host by its name: the one that answers, should an earlier life of it not be removed yet.</summary>
-    public Member? Host(string name) => Hosts.Where(member => NameOf(member) == name).OrderByDescending(IsReachable).FirstOrDefault();
+    /// <summary>A host by its name: the life of it that is there most, should an earlier one not be removed yet.</summary>
+    public Member? Host(string name) => Hosts.Where(member => NameOf(member) == name).OrderByDescending(PresenceOf).FirstOrDefault();
 
     /// <summary>Another node that answers and has this node's name.</summary>
     public Member? Namesake => Present.FirstOrDefault(member =>
@@ -49,11 +53,11 @@ public sealed class FabricMembers(ActorSystem system) : IFabricMembers
 
     public IEnumerable<string> AnsweringHosts => Hosts.Where(IsReachable).Select(NameOf).Distinct();
 
-    public HostPresence PresenceOf(string host) => Host(host) switch
-    {
-        null => HostPresence.Absent,
-        { } member => IsReachable(member) ? HostPresence.Up : HostPresence.Unreachable,
-    };
+    public HostPresence PresenceOf(string host) => Host(host) is { } member ? PresenceOf(member) : HostPresence.Absent;
+
+    private HostPresence PresenceOf(Member member) => !IsReachable(member) ? HostPresence.Unreachable
+        : member.Status == MemberStatus.Leaving ? HostPresence.Leaving
+        : HostPresence.Up;
 
     public void TellHost(string host, object message)
     {

@@ -12,6 +12,9 @@ public enum HostPresence
     /// <summary>A member that does not answer at the moment.</summary>
     Unreachable,
 
+    /// <summary>A member on its way out: it hears what it is told until it has gone.</summary>
+    Leaving,
+
     Up,
 }
 

@@ -12,8 +12,8 @@ internal sealed class ForsakenWatch : UntypedActor, IWithTimers
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>Looks in a row that see none: a moment without is no end.</summary>
-    private const int Patience = 4;
+    /// <summary>Looks in a row that see none: one that was killed and is back at once joins this membership within two or three tries, 2 s apart.</summary>
+    private const int Patience = 14;
 
     private readonly FabricMembers members = new(Context.System);
     private readonly ILoggingAdapter log = Context.GetLogger();
@@ -36,7 +36,7 @@ internal sealed class ForsakenWatch : UntypedActor, IWithTimers
             return;
         }
 
-        without = members.Controls.Any() ? 0 : without + 1;
+        without = members.HasControl ? 0 : without + 1;
         if (without != Patience)
             return;
         log.Warning("No control node is left in this membership; it ends, and the fabric is looked for anew");

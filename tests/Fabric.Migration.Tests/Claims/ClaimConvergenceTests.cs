@@ -1,4 +1,5 @@
 using Fabric.Migration.Claims;
+using Fabric.Migration.Fleet;
 using Fabric.Migration.Hosts;
 using Microsoft.Extensions.Time.Testing;
 
@@ -84,6 +85,26 @@ public sealed class ClaimConvergenceTests(ClaimLab lab)
             await TellAsync(claim, Progress(claim, round) with { RemainingBytes = 10, Starting = [ClaimUnderTest.Device] });
         Assert.DoesNotContain("SwitchoverStarted", claim.Journal);
 
+        await TellAsync(claim, Progress(claim, 12) with { RemainingBytes = 10 });
+
+        await claim.Until("journal SwitchoverStarted");
+    }
+
+    [Theory]
+    [InlineData("alpha", HostPresence.Absent)]
+    [InlineData("alpha", HostPresence.Unreachable)]
+    [InlineData("alpha", HostPresence.Leaving)]
+    [InlineData("beta", HostPresence.Unreachable)]
+    [InlineData("beta", HostPresence.Leaving)]
+    public async Task A_workload_is_not_stopped_while_one_of_its_hosts_could_not_be_told_to_run_it(string host, HostPresence presence)
+    {
+        var claim = await PreCopyAsync(NoConvergence.Stop);
+        claim.Presences[host] = presence;
+        for (var round = 2; round < 12; round++)
+            await TellAsync(claim, Progress(claim, round) with { RemainingBytes = 10 });
+        Assert.DoesNotContain("SwitchoverStarted", claim.Journal);
+
+        claim.Presences.Clear();
         await TellAsync(claim, Progress(claim, 12) with { RemainingBytes = 10 });
 
         await claim.Until("journal SwitchoverStarted");

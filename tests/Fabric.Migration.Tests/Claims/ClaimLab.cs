@@ -126,7 +126,7 @@ public sealed class ClaimLab : IAsyncLifetime
     /// <summary>Stands for the claim's shard: whenever the claim's actor ends, it is taken up anew.</summary>
     private sealed class Keeper(ClaimUnderTest claim, TimeProvider time) : UntypedActor
     {
-        private readonly FabricMembers members = new(Context.System);
+        private readonly SeenMembers members = new(new FabricMembers(Context.System), claim);
         private IActorRef actor = ActorRefs.Nobody;
         private int lives;
 
@@ -158,6 +158,22 @@ public sealed class ClaimLab : IAsyncLifetime
             claim.Add($"life {lives}");
         }
     }
+}
+
+/// <summary>The members of the cluster, with some of them as a claim under test is to see them.</summary>
+internal sealed class SeenMembers(IFabricMembers members, ClaimUnderTest claim) : IFabricMembers
+{
+    public string Self => members.Self;
+
+    public IEnumerable<string> AnsweringHosts => members.AnsweringHosts;
+
+    public HostPresence PresenceOf(string host) => claim.Presences.TryGetValue(host, out var presence) ? presence : members.PresenceOf(host);
+
+    public void TellHost(string host, object message) => members.TellHost(host, message);
+
+    public void TellControls(object message) => members.TellControls(message);
+
+    public void AskFleet(RankHosts question, IActorRef asker) => members.AskFleet(question, asker);
 }
 
 /// <summary>What the doubles of both nodes share.</summary>

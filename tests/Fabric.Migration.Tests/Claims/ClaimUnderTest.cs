@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using Akka.Actor;
 using Fabric.Migration.Claims;
+using Fabric.Migration.Fleet;
 using Fabric.Migration.Hosts;
 using Fabric.Vfio.Migration;
 
@@ -30,6 +31,9 @@ internal sealed class ClaimUnderTest(string id)
     public string Id { get; } = id;
 
     public IActorRef Keeper { get; set; } = ActorRefs.Nobody;
+
+    /// <summary>Hosts that the claim sees otherwise than they are.</summary>
+    public ConcurrentDictionary<string, HostPresence> Presences { get; } = [];
 
     /// <summary>What a host does in place of carrying a command out; null where it carries it out.</summary>
     public Func<string, IHostCommand, IHostReport[]?> Instead { get; set; } = (_, _) => null;

@@ -11,6 +11,7 @@ using Fabric.Benchmarks;
 using Fabric.Benchmarks.Devices;
 using Fabric.Benchmarks.Fleets;
 using Fabric.Benchmarks.Hosts;
+using Fabric.Benchmarks.Migrations;
 using Fabric.Benchmarks.Storms;
 using Fabric.Benchmarks.Transfers;
 
@@ -20,6 +21,7 @@ return args switch
     ["devices", .. var rest] => await DeviceBenchmarks.RunAsync(rest),
     ["fleet", .. var rest] => await FleetBenchmark.RunAsync(rest),
     ["host", .. var rest] => await HostBenchmarks.RunAsync(rest),
+    ["migration", .. var rest] => await MigrationBenchmark.RunAsync(rest),
     ["storm", .. var rest] => await StormBenchmark.RunAsync(rest),
     ["transfer", .. var rest] => await TransferBenchmark.RunAsync(rest),
     _ => Micro(args),
@@ -36,5 +38,5 @@ static int Micro(string[] args)
         .WithSummaryStyle(SummaryStyle.Default.WithMaxParameterColumnWidth(40))
         .AddExporter(MarkdownExporter.Console)
         .AddLogger(ConsoleLogger.Default);
-    return TargetAttribute.Judge(BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args, config));
+    return TargetAttribute.Judge(BenchmarkSwitcher.FromAssembly(typeof(TargetAttribute).Assembly).Run(args, config));
 }

@@ -3,18 +3,13 @@ using Fabric.Cluster.Tests.Processes;
 
 namespace Fabric.Cluster.Tests;
 
-/// <summary>
-/// Processes are killed or stopped in the middle of things; what the claim then says and does, whatever its journal is on. A fabric for each,
-/// since it does not survive.
-/// </summary>
-public sealed class DeathTests(PrivatePostgres postgres)
+/// <summary>Processes are killed or stopped in the middle of things; what the claim then says and does, whatever its journal is on.</summary>
+public abstract class DeathTests(MendedFabric mended)
 {
-    [Theory]
-    [InlineData(JournalKind.Sqlite)]
-    [InlineData(JournalKind.PostgreSql)]
-    public async Task A_target_that_is_killed_in_the_pre_copy_leaves_the_claim_running_on_its_source(JournalKind kind)
+    [Fact]
+    public async Task A_target_that_is_killed_in_the_pre_copy_leaves_the_claim_running_on_its_source()
     {
-        await using var fabric = await TestFabric.StartAsync(hosts: 2, journal: await postgres.JournalAsync(kind));
+        var fabric = await mended.WholeAsync();
         await fabric.ClaimRunningAsync("stays", "host-a", memoryMib: 16);
         await fabric.MigratingSlowlyAsync("stays", "host-b");
         await fabric["host-b"].KillAsync();
@@ -30,12 +25,10 @@ public sealed class DeathTests(PrivatePostgres postgres)
         Assert.True(verified.ExitCode == 0, verified.ToString());
     }
 
-    [Theory]
-    [InlineData(JournalKind.Sqlite)]
-    [InlineData(JournalKind.PostgreSql)]
-    public async Task A_source_that_is_killed_in_the_pre_copy_is_waited_for_and_the_claim_fails_when_it_comes_back_without_its_device(JournalKind kind)
+    [Fact]
+    public async Task A_source_that_is_killed_in_the_pre_copy_is_waited_for_and_the_claim_fails_when_it_comes_back_without_its_device()
     {
-        await using var fabric = await TestFabric.StartAsync(hosts: 2, journal: await postgres.JournalAsync(kind));
+        var fabric = await mended.WholeAsync();
         await fabric.ClaimRunningAsync("waits", "host-a", memoryMib: 16);
         await fabric.MigratingSlowlyAsync("waits", "host-b");
         await fabric["host-a"].KillAsync();
@@ -54,12 +47,10 @@ public sealed class DeathTests(PrivatePostgres postgres)
         Assert.Contains("earlier life of its daemon", failed.Message, StringComparison.Ordinal);
     }
 
-    [Theory]
-    [InlineData(JournalKind.Sqlite)]
-    [InlineData(JournalKind.PostgreSql)]
-    public async Task A_control_node_that_is_killed_in_the_pre_copy_and_started_again_finishes_the_migration(JournalKind kind)
+    [Fact]
+    public async Task A_control_node_that_is_killed_in_the_pre_copy_and_started_again_finishes_the_migration()
     {
-        await using var fabric = await TestFabric.StartAsync(hosts: 2, journal: await postgres.JournalAsync(kind));
+        var fabric = await mended.WholeAsync();
         await fabric.ClaimRunningAsync("resumed", "host-a", memoryMib: 16);
         // A control node that has just started is slow at its first stop: how long that takes is the demo's to measure.
         await fabric.MigratingSlowlyAsync("resumed", "host-b", mibPerSecond: 3, downtimeMs: 10_000);
@@ -77,9 +68,28 @@ public sealed class DeathTests(PrivatePostgres postgres)
     }
 
     [Fact]
+    public async Task A_claim_whose_device_died_with_its_host_fails_with_that_reason_once_the_host_is_back()
+    {
+        var fabric = await mended.WholeAsync();
+        await fabric.ClaimRunningAsync("orphan", "host-a");
+        await fabric["host-a"].KillAsync();
+        await fabric.RestartAsync("host-a");
+        await fabric["host-a"].ReadyAsync();
+        var failed = await fabric.ClaimAsync("orphan", claim => claim.Phase == "failed", "given up");
+        var verified = await fabric.RunAsync("claim", "verify", "orphan");
+
+        Assert.Contains("The state of the device died with it.", failed.Message, StringComparison.Ordinal);
+        Assert.Equal((1, "Claim orphan is failed; it can be verified while it is running."), (verified.ExitCode, verified.Sentence));
+    }
+}
+
+[Collection(SqliteFabric.Name)]
+public sealed class DeathsOnSqliteTests(SqliteFabric mended) : DeathTests(mended)
+{
+    [Fact]
     public async Task A_control_node_that_left_in_good_order_and_is_started_again_has_its_hosts_and_their_claims_back()
     {
-        await using var fabric = await TestFabric.StartAsync(hosts: 1);
+        var fabric = await mended.WholeAsync();
         await fabric.ClaimRunningAsync("kept", "host-a");
         // Nobody is unreachable: what is left is a cluster of a host alone, in good health.
         await fabric.Control.TerminateAsync();
@@ -94,7 +104,7 @@ public sealed class DeathTests(PrivatePostgres postgres)
     [Fact]
     public async Task A_host_that_is_told_to_end_leaves_in_good_order()
     {
-        await using var fabric = await TestFabric.StartAsync(hosts: 2);
+        var fabric = await mended.WholeAsync();
         var ending = await fabric["host-b"].TerminateAsync();
         // Well before the failure detector and downing, some seven seconds, could have put it out.
         var started = Stopwatch.GetTimestamp();
@@ -106,30 +116,15 @@ public sealed class DeathTests(PrivatePostgres postgres)
         Assert.False(File.Exists(Path.Combine(fabric["host-b"].Settings.DataDirectory, "endpoints.json")), "its addresses are still on disk");
     }
 
-    [Theory]
-    [InlineData(JournalKind.Sqlite)]
-    [InlineData(JournalKind.PostgreSql)]
-    public async Task A_claim_whose_device_died_with_its_host_fails_with_that_reason_once_the_host_is_back(JournalKind kind)
-    {
-        await using var fabric = await TestFabric.StartAsync(hosts: 1, journal: await postgres.JournalAsync(kind));
-        await fabric.ClaimRunningAsync("orphan", "host-a");
-        await fabric["host-a"].KillAsync();
-        await fabric.RestartAsync("host-a");
-        await fabric["host-a"].ReadyAsync();
-        var failed = await fabric.ClaimAsync("orphan", claim => claim.Phase == "failed", "given up");
-        var verified = await fabric.RunAsync("claim", "verify", "orphan");
-
-        Assert.Contains("The state of the device died with it.", failed.Message, StringComparison.Ordinal);
-        Assert.Equal((1, "Claim orphan is failed; it can be verified while it is running."), (verified.ExitCode, verified.Sentence));
-    }
-
     [Fact]
     public async Task A_request_that_no_control_node_answers_in_time_exits_4()
     {
-        await using var fabric = await TestFabric.StartAsync(hosts: 1);
+        var fabric = await mended.WholeAsync();
         await fabric.Control.KillAsync();
         var ending = await TestFabric.RunAtAsync(fabric["host-a"], "claim", "show", "anything");
         Assert.Equal(4, ending.ExitCode);
         Assert.StartsWith("Claim anything did not answer in time;", ending.Sentence, StringComparison.Ordinal);
     }
 }
+
+public sealed class DeathsOnPostgreSqlTests(PostgreSqlFabric mended) : DeathTests(mended), IClassFixture<PostgreSqlFabric>;

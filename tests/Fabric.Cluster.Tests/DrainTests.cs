@@ -4,12 +4,13 @@ using Fabric.Node.Api;
 namespace Fabric.Cluster.Tests;
 
 /// <summary>A host that is emptied while the control node is killed in the middle of it.</summary>
-public sealed class DrainTests
+[Collection(SharedFabric.Name)]
+public sealed class DrainTests(SharedFabric shared)
 {
     [Fact]
     public async Task A_drain_survives_the_death_of_the_control_node_and_moves_each_claim_once()
     {
-        await using var fabric = await TestFabric.StartAsync(hosts: 3);
+        var fabric = shared.Fabric;
         string[] claims = ["c1", "c2", "c3"];
         foreach (var claim in claims)
             await fabric.ClaimRunningAsync(claim, "host-a");
@@ -38,6 +39,8 @@ public sealed class DrainTests
         var opened = await fabric.RunAsync("host", "undrain", "host-a");
         Assert.True(opened.ExitCode == 0, opened.ToString());
         await fabric.ClaimRunningAsync("late", "host-a");
+        foreach (var id in claims.Append("late"))
+            await fabric.ReleaseAsync(id);
     }
 
     /// <summary>The first of them moves: what is killed now is killed in the middle.</summary>

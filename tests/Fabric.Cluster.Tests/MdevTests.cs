@@ -4,7 +4,8 @@ using Fabric.Node.Api;
 namespace Fabric.Cluster.Tests;
 
 /// <summary>Mediated devices of a host in a process of its own, by the command line, whatever becomes of that process.</summary>
-public sealed class MdevTests
+[Collection(SqliteFabric.Name)]
+public sealed class MdevTests(SqliteFabric mended)
 {
     private const string Host = "host-m";
     private const string Serial = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
@@ -14,7 +15,7 @@ public sealed class MdevTests
     [Fact]
     public async Task A_host_that_is_killed_has_its_mediated_devices_again_and_leaves_alone_what_it_cannot_use()
     {
-        await using var fabric = await TestFabric.StartAsync(hosts: 0);
+        var fabric = await mended.WholeAsync();
         var settings = new DaemonSettings(Host, "host", fabric.PathOf(Host), fabric.Control.Endpoints.Cluster);
         fabric.Launch(settings with { Accelerators = 0, MdevParents = ["mtty", "mdpy"] });
         await fabric[Host].ReadyAsync();
@@ -36,8 +37,10 @@ public sealed class MdevTests
         Assert.Equal(before.Where(device => device.MdevUuid != Manual).Select(Named), after.Select(Named));
         var shown = await fabric.RunAsync("device", "show", after.Single(device => device.MdevUuid == Serial).Id);
         Assert.Contains($"mdev UUID        {Serial}", shown.Out, StringComparison.Ordinal);
-        var listed = await fabric.RunAsync("mdev", "list", Host);
-        Assert.Matches($"{Manual}  mtty    mtty-1   manual  stopped", listed.Out);
+        var listed = await Poll.UntilAsync(
+            $"{Manual} to be listed, and not started",
+            () => fabric.RunAsync("mdev", "list", Host),
+            ending => ending.Out.Contains($"{Manual}  mtty    mtty-1   manual  stopped", StringComparison.Ordinal));
         Assert.Contains("README: its name is no UUID in lowercase", listed.Out, StringComparison.Ordinal);
         Assert.Equal("not a definition", await File.ReadAllTextAsync(foreign, TestContext.Current.CancellationToken));
         // What is forgotten stays forgotten.

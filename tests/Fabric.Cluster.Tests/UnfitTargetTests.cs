@@ -3,14 +3,15 @@ using Fabric.Cluster.Tests.Processes;
 namespace Fabric.Cluster.Tests;
 
 /// <summary>Targets that could never take the claim: each is refused with what it lacks, and the claim runs on where it is.</summary>
-public sealed class UnfitTargetTests
+[Collection(SqliteFabric.Name)]
+public sealed class UnfitTargetTests(SqliteFabric mended)
 {
     private const int RefusedByPlan = 3;
 
     [Fact]
     public async Task A_target_without_the_driver_the_model_or_the_size_is_refused_by_plan()
     {
-        await using var fabric = await TestFabric.StartAsync(hosts: 1);
+        var fabric = await mended.WholeAsync();
         var (control, settings) = (fabric.Control.Endpoints.Cluster, new List<DaemonSettings>());
         settings.Add(new DaemonSettings("driverless", "host", fabric.PathOf("driverless"), control) { WithoutDrivers = ["accelerator"] });
         settings.Add(new DaemonSettings("bare", "host", fabric.PathOf("bare"), control) { Accelerators = 0 });

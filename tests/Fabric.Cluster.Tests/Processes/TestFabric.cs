@@ -8,6 +8,9 @@ internal sealed class TestFabric : IAsyncDisposable
     private readonly Dictionary<string, Daemon> daemons = [];
     private readonly string folder = Directory.CreateTempSubdirectory("fabric-test-").FullName;
 
+    /// <summary>The daemons it was started with.</summary>
+    private string[] own = [];
+
     private TestFabric()
     {
     }
@@ -48,9 +51,8 @@ internal sealed class TestFabric : IAsyncDisposable
                 fabric.Launch(settings with { SlowCallDeadline = slowCallDeadline, Tls = tls?.Invoke(name) });
             }
 
-            await Task.WhenAll(fabric.daemons.Values.Select(daemon => daemon.ReadyAsync()));
-            foreach (var name in fabric.daemons.Values.Where(daemon => daemon.Settings.Role == "host").Select(daemon => daemon.Name))
-                await fabric.HostAsync(name, host => host is { State: "up", Free: DaemonSettings.VirtualFunctions }, "up with all its functions free");
+            await fabric.ReadyAsync();
+            fabric.own = [.. fabric.daemons.Keys];
             return fabric;
         }
         catch
@@ -62,6 +64,34 @@ internal sealed class TestFabric : IAsyncDisposable
 
     /// <summary>Starts one more daemon, or one of a name that has ended.</summary>
     public Daemon Launch(DaemonSettings settings) => daemons[settings.Name] = Daemon.Start(settings);
+
+    /// <summary>Ends what was launched later, starts again what has ended, and gives back whatever is claimed.</summary>
+    public async Task MendAsync()
+    {
+        foreach (var name in daemons.Keys.Except(own).ToArray())
+        {
+            daemons.Remove(name, out var guest);
+            // One that is only killed would be waited for until it is put out.
+            if (guest!.IsUp)
+                await guest.TerminateAsync();
+            await guest.DisposeAsync();
+        }
+
+        foreach (var daemon in daemons.Values.Where(daemon => !daemon.IsUp).OrderBy(daemon => daemon.Settings.Role).ToArray())
+            await RestartAsync(daemon.Name);
+        await Task.WhenAll(daemons.Values.Select(daemon => daemon.ReadyAsync()));
+        var claims = (await Http.GetAsync("api/v1/claims")).As<ListResource<ClaimResource>>().Items;
+        foreach (var claim in claims)
+            await ReleaseAsync(claim.Id);
+        await ReadyAsync();
+    }
+
+    private async Task ReadyAsync()
+    {
+        await Task.WhenAll(daemons.Values.Select(daemon => daemon.ReadyAsync()));
+        foreach (var name in daemons.Values.Where(daemon => daemon.Settings.Role == "host").Select(daemon => daemon.Name))
+            await HostAsync(name, host => host is { State: "up", Free: DaemonSettings.VirtualFunctions }, "up with all its functions free");
+    }
 
     /// <summary>A control node that was killed, on its data and its addresses, as a service manager would start it.</summary>
     public async Task<Daemon> RestartAsync(string name)

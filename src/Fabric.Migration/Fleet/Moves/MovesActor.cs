@@ -37,6 +37,9 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
 
     // Not in the journal: what was seen at the last look.
     private FleetSnapshot? fleet;
+
+    /// <summary>The snapshot is of a moment ago: what is commanded is decided on it.</summary>
+    private bool isSighted;
     private ImmutableArray<MoveWait> waits = [];
 
     public MovesActor(IActorRef claims, MovesOptions options, TimeProvider time)
@@ -48,6 +51,11 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
     private sealed record Look
     {
         public static Look Instance { get; } = new();
+    }
+
+    private sealed record SightEnded
+    {
+        public static SightEnded Instance { get; } = new();
     }
 
     public override string PersistenceId => Name;
@@ -90,8 +98,13 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
             case FleetDescribed described:
                 OnFleet(FleetSnapshot.Of(described));
                 break;
-            case IMovesCommand when fleet is null:
+            case IMovesCommand when !isSighted:
+                // A host that a person sees in a list must not be unknown here because the last look is older.
                 Stash.Stash();
+                fleetActor.Tell(new DescribeFleet(), Self);
+                break;
+            case SightEnded:
+                isSighted = false;
                 break;
             case DrainHost drain:
                 Drain(drain);
@@ -126,13 +139,14 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
 
     private void OnFleet(FleetSnapshot seen)
     {
-        var first = fleet is null;
         fleet = seen;
         var round = MoveRound.Next(seen, state, watch, options, IsComplete, Now);
         (waits, watch) = (round.Waits, round.Watch);
         Record([.. round.Happened], Tell);
-        if (first)
-            Stash.UnstashAll();
+        // Behind the commands that waited for it.
+        Self.Tell(SightEnded.Instance);
+        isSighted = true;
+        Stash.UnstashAll();
     }
 
     /// <summary>Whatever is under way and not shown by its claim is told to it again.</summary>

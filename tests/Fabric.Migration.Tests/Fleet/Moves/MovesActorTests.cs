@@ -78,9 +78,20 @@ public sealed class MovesActorTests : LoneNode
     }
 
     [Fact]
+    public async Task A_host_that_came_after_the_last_look_is_drained()
+    {
+        var moves = await Begin("first");
+        await Ask(moves, Drain with { PlanOnly = true });
+        Fleet.Tell(new Joined("gamma"));
+
+        var accepted = Assert.IsType<MovesAccepted>(await Ask(moves, Drain with { Host = "gamma" }));
+
+        Assert.Equal("gamma", Assert.Single(accepted.Moves.Drains).Host);
+    }
+
+    [Fact]
     public async Task A_host_that_is_not_there_is_not_drained()
     {
-
         var refused = Assert.IsType<MovesRefused>(await Ask(await Begin("first"), new DrainHost("omega", 300, "ops", PlanOnly: false)));
 
         Assert.Equal((RefusalCode.NotFound, "There is no host omega in the fabric; list the hosts."), (refused.Code, refused.Sentence));
@@ -103,6 +114,8 @@ public sealed class MovesActorTests : LoneNode
 
     private async Task<FleetDescribed> Described() => await Fleet.Ask<FleetDescribed>(new DescribeFleet(), Patience, TestContext.Current.CancellationToken);
 
+    private sealed record Joined(string Host);
+
     /// <summary>Two hosts, and a claim on the first; of moves it shows what it was told last.</summary>
     private sealed class FleetDouble : UntypedActor
     {
@@ -116,6 +129,9 @@ public sealed class MovesActorTests : LoneNode
             {
                 case DescribeFleet:
                     Sender.Tell(described);
+                    break;
+                case Joined joined:
+                    described = described with { Hosts = [.. described.Hosts, Host(joined.Host, null)] };
                     break;
                 case MovesView told:
                     described = described with { Moves = told };

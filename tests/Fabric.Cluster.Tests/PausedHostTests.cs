@@ -27,4 +27,28 @@ public sealed class PausedHostTests(SqliteFabric mended)
         Assert.Equal((0, 0, 0), (after.Workload!.Lost, after.Workload.Repeated, after.Workload.Torn));
         await fabric.HostAsync("host-b", host => host.Free == DaemonSettings.VirtualFunctions, "free of the claim");
     }
+
+    [Fact]
+    public async Task A_leased_host_that_stood_still_past_its_lease_has_stopped_its_function_when_it_goes_on()
+    {
+        var fabric = await mended.WholeAsync();
+        var created = await fabric.RunAsync(
+            "claim", "create", "leased", "--host", "host-a", "--on-host-loss", "restart", "--lease-seconds", "10", "--memory-mib", "1",
+            "--steps-per-second", "2000", "--wait");
+        Assert.True(created.ExitCode == 0, created.ToString());
+        var before = await fabric.ClaimAsync("leased", claim => claim is { Phase: "running", Workload.Steps: > 0 }, "working");
+        fabric["host-a"].Pause();
+        var elsewhere = await fabric.ClaimAsync(
+            "leased", claim => claim is { Phase: "running", Workload.Steps: > 0 } && claim.Host != "host-a", "started afresh on another host");
+        fabric["host-a"].Continue();
+
+        // It heard of none of this, and closes by its own clock.
+        await fabric.HostAsync("host-a", host => host is { State: "up", Free: DaemonSettings.VirtualFunctions }, "a member again, with its function given back");
+        var after = await fabric.RunsOnAsync("leased", elsewhere.Host!);
+        var history = await fabric.RunAsync("device", "history", $"host-a/{before.Device}");
+
+        Assert.True(after.Generation > before.Generation, $"generation {after.Generation} follows {before.Generation}");
+        Assert.Equal((0, 0, 0), (after.Workload!.Lost, after.Workload.Repeated, after.Workload.Torn));
+        Assert.Contains("closed", history.Out, StringComparison.Ordinal);
+    }
 }

@@ -47,6 +47,10 @@ public sealed class FabricMembers(ActorSystem system) : IFabricMembers
     /// <summary>A host by its name: the life of it that is there most, should an earlier one not be removed yet.</summary>
     public Member? Host(string name) => Hosts.Where(member => NameOf(member) == name).OrderByDescending(PresenceOf).FirstOrDefault();
 
+    /// <summary>A life of a host that is not up yet, as this node sees it.</summary>
+    public bool IsJoining(string host) => cluster.State.Members.Any(member =>
+        member.Status == MemberStatus.Joining && member.HasRole(HostRole) && NameOf(member) == host);
+
     /// <summary>Another node that answers and has this node's name.</summary>
     public Member? Namesake => Present.FirstOrDefault(member =>
         NameOf(member) == Self && !member.UniqueAddress.Equals(cluster.SelfMember.UniqueAddress) && IsReachable(member));

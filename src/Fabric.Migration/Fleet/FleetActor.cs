@@ -58,6 +58,9 @@ public sealed class FleetActor : UntypedActor
             case MovesView told:
                 OnMoves(told);
                 break;
+            case RankHosts { Only: { } only } when members.IsJoining(only):
+                // It is up where it runs, and in a moment here: who asks asks again.
+                break;
             case RankHosts rank when moves is not null:
                 Sender.Tell(Rank(rank));
                 break;

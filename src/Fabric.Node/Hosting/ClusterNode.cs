@@ -17,6 +17,9 @@ internal sealed class FabricPresence
         set => membership = value;
     }
 
+    /// <summary>The daemon ends because it must not take part in this fabric.</summary>
+    public bool IsRefused { get; set; }
+
     /// <summary>Completes when the first membership has its address.</summary>
     public TaskCompletionSource<Membership> Bound { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 }
@@ -58,7 +61,7 @@ internal sealed class ClusterNode(
             {
                 log.LogCritical("{Sentence}", refused.Message);
                 await Console.Error.WriteLineAsync($"fabricd: {refused.Message}");
-                Environment.ExitCode = 1;
+                presence.IsRefused = true;
                 lifetime.StopApplication();
                 return;
             }

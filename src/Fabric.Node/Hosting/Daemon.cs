@@ -34,7 +34,8 @@ internal static class Daemon
             using var data = DataDirectory.Take(settings);
             await using var app = Build(settings);
             await ServeAsync(app, settings, untilStdinCloses, cancellation);
-            return Environment.ExitCode;
+            // Not the process's exit code: Akka's hosting sets that to -1 whenever a membership ends and is joined anew.
+            return app.Services.GetRequiredService<FabricPresence>().IsRefused ? 1 : 0;
         }
         catch (SettingsException wrong)
         {

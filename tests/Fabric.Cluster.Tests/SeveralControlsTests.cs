@@ -2,28 +2,16 @@ using Fabric.Cluster.Tests.Processes;
 
 namespace Fabric.Cluster.Tests;
 
-/// <summary>Three control nodes on one PostgreSQL, and two hosts.</summary>
-public sealed class ThreeControls(PrivatePostgres postgres) : IAsyncLifetime
-{
-    internal TestFabric Fabric { get; private set; } = null!;
-
-    public async ValueTask InitializeAsync() => Fabric = await TestFabric.StartAsync(hosts: 2, journal: await postgres.NewDatabaseAsync(), controls: 3);
-
-    public async ValueTask DisposeAsync()
-    {
-        if (Fabric is not null)
-            await Fabric.DisposeAsync();
-    }
-}
-
-/// <summary>One of several control nodes stands still or is started again, and the others have its claims meanwhile.</summary>
-public sealed class SeveralControlsTests(ThreeControls three) : IClassFixture<ThreeControls>
+/// <summary>
+/// One of several control nodes stands still or is started again, and the others have its claims meanwhile. A fabric for each: one that stood still has
+/// seen every host away, which the breaker counts.
+/// </summary>
+public sealed class SeveralControlsTests(PrivatePostgres postgres)
 {
     [Fact]
     public async Task Every_daemon_is_started_again_one_after_the_other_and_the_claim_works_on()
     {
-        var fabric = three.Fabric;
-        await fabric.MendAsync();
+        await using var fabric = await TestFabric.StartAsync(hosts: 2, journal: await postgres.NewDatabaseAsync(), controls: 3);
         await fabric.ClaimRunningAsync("steady", "host-a");
         foreach (var name in fabric.Daemons.Where(daemon => daemon.Settings.Role == "control").Select(daemon => daemon.Name).ToArray())
         {
@@ -57,8 +45,7 @@ public sealed class SeveralControlsTests(ThreeControls three) : IClassFixture<Th
     [Fact]
     public async Task A_control_node_that_stood_still_while_another_ended_its_migration_changes_nothing_when_it_goes_on()
     {
-        var fabric = three.Fabric;
-        await fabric.MendAsync();
+        await using var fabric = await TestFabric.StartAsync(hosts: 2, journal: await postgres.NewDatabaseAsync(), controls: 3);
         await fabric.ClaimRunningAsync("shifted", "host-a", memoryMib: 16);
         await fabric.MigratingSlowlyAsync("shifted", "host-b", mibPerSecond: 2);
         var coordinator = (await fabric.ClaimAsync("shifted")).Coordinator!;

@@ -84,6 +84,9 @@ internal sealed class TestFabric : IAsyncDisposable
         foreach (var claim in claims)
             await ReleaseAsync(claim.Id);
         await ReadyAsync();
+        // What the tests before did to hosts counts for minutes: the next that kills one would trip it.
+        await Poll.UntilAsync(
+            "the breaker to be reset", () => Http.PostAsync("api/v1/breaker/reset", "{}"), static reply => reply.Status == 200);
     }
 
     private async Task ReadyAsync()

@@ -77,6 +77,9 @@ internal sealed class TestFabric : IAsyncDisposable
             await guest.DisposeAsync();
         }
 
+        // A test that failed may have left one standing still.
+        foreach (var daemon in daemons.Values.Where(daemon => daemon.IsUp))
+            daemon.Continue();
         foreach (var daemon in daemons.Values.Where(daemon => !daemon.IsUp).OrderBy(daemon => daemon.Settings.Role).ToArray())
             await RestartAsync(daemon.Name);
         await Task.WhenAll(daemons.Values.Select(daemon => daemon.ReadyAsync()));

@@ -32,6 +32,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
     private readonly MovesOptions options;
     private readonly TimeProvider time;
     private readonly long began;
+    private readonly Guid life = Guid.NewGuid();
     private MovesState state = MovesState.Empty;
     private BreakerWatch watch = BreakerWatch.After(BreakerState.Closed);
 
@@ -41,6 +42,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
     /// <summary>The snapshot is of a moment ago: what is commanded is decided on it.</summary>
     private bool isSighted;
     private ImmutableArray<MoveWait> waits = [];
+    private long told;
 
     public MovesActor(IActorRef claims, MovesOptions options, TimeProvider time)
     {
@@ -319,7 +321,11 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
             + "Free its disk or bring back its server, and ask again."));
     }
 
-    private void Publish() => members.TellControls(View());
+    private void Publish()
+    {
+        foreach (var portion in MovesPortion.Of(View(), life, ++told))
+            members.TellControls(portion);
+    }
 
     private MovesView View() => MovesViews.Of(fleet!.Under(state), state, waits, watch);
 

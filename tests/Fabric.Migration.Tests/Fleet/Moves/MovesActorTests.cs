@@ -133,8 +133,8 @@ public sealed class MovesActorTests : LoneNode
                 case Joined joined:
                     described = described with { Hosts = [.. described.Hosts, Host(joined.Host, null)] };
                     break;
-                case MovesView told:
-                    described = described with { Moves = told };
+                case MovesPortion { Telling.Portions: 1 } told:
+                    described = described with { Moves = told.Part };
                     break;
             }
         }

@@ -182,8 +182,9 @@ public sealed class FleetActor : UntypedActor
         var hosts = Placement.Rank(fleet, rank.Needs, rank.Spread);
         if (rank.Current is { } current && hosts.Contains(current))
             hosts = rank.Automatic ? [.. hosts.Remove(current), current] : hosts.Remove(current);
-        var reasons = fleet.Hosts.Where(host => host.Answers && host.Name != rank.Current).Select(host => Placement.WhyNot(fleet, rank.Needs, host)).OfType<string>();
-        return new HostsRanked(hosts, [.. reasons], null);
+        var others = fleet.Hosts.Where(host => host.Answers && host.Name != rank.Current)
+            .Select(host => Placement.WhyNot(fleet, rank.Needs, host)).OfType<string>().ToArray();
+        return new HostsRanked(hosts, [.. others.Take(Reasons.Most)], null) { More = Math.Max(0, others.Length - Reasons.Most) };
     }
 
     private void Record(FabricEvent happened)

@@ -3,6 +3,7 @@ using Akka.Actor;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
 using Fabric.Migration.Fleet.Moves;
+using Fabric.Migration.Journal;
 using Fabric.Migration.Wire;
 using Microsoft.Extensions.Time.Testing;
 
@@ -71,6 +72,58 @@ public sealed class LargeFleetTests : LoneNode
         Assert.Equal(moves.Drains.SelectMany(static drain => drain.Claims), read.Moves.Drains.SelectMany(static drain => drain.Claims));
         Assert.Equal(moves.Rebalance!.Claims, read.Moves.Rebalance!.Claims);
         Assert.Equal(moves.Breaker.Misbehaving, read.Moves.Breaker.Misbehaving);
+    }
+
+    [Fact]
+    public void Answers_to_commands_cross_with_as_many_claims_as_fit_and_count_the_others()
+    {
+        var (drain, rebalance, breaker) = (Moves(Claims).Drains[0], Moves(Claims).Rebalance!, Moves(Claims).Breaker);
+        drain = drain with { Claims = rebalance.Claims };
+
+        var planned = (MovesPlanned)Cross(MovesPlanned.Of(rebalance.Claims));
+        var drained = ((MovesAccepted)Cross(MovesAccepted.Of(drain))).Drain!;
+        var begun = ((MovesAccepted)Cross(MovesAccepted.Of(rebalance))).Rebalance!;
+        var reset = ((MovesAccepted)Cross(MovesAccepted.Of(breaker))).Breaker!;
+
+        Assert.All(crossed, static type => Assert.InRange(type.Value, 1, WireContract.MaxMessageBytes));
+        Assert.Equal(
+            [rebalance.Claims.Length, rebalance.Claims.Length, rebalance.Claims.Length, breaker.Misbehaving.Length],
+            [planned.Claims.Length + planned.More, drained.Claims.Length + drained.More, begun.Claims.Length + begun.More, reset.Misbehaving.Length + reset.More]);
+        Assert.All([planned.Claims.Length, drained.Claims.Length, begun.Claims.Length, reset.Misbehaving.Length], static shown => Assert.InRange(shown, 100, 5000));
+    }
+
+    [Fact]
+    public void Of_a_thousand_hosts_that_will_not_do_the_first_few_say_why_and_the_others_are_counted()
+    {
+        var fleet = FleetSnapshot.Of(new FleetDescribed(
+            [.. Enumerable.Range(0, Hosts).Select(static host => new FleetHost($"host-{host:0000}", "up", "", Inventory(host, new Random(host))))],
+            [Claim(1) with { Select = ["zone=a"] }]));
+        var drained = MovesState.Empty.Apply(new DrainStarted { Host = "host-0001", RequestedBy = "ops", DowntimeLimitMs = 300, At = 1 });
+
+        var wait = Assert.Single(MoveQueue.Decide(fleet.Under(drained), drained, new MoveLimits(), 2).Waits);
+
+        Assert.Contains("host-0007 has not the label zone=a", wait.Reason, StringComparison.Ordinal);
+        Assert.DoesNotContain("host-0012", wait.Reason, StringComparison.Ordinal);
+        Assert.EndsWith("There are 991 more reasons; name a host to see its own.", wait.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_rebalance_of_a_thousand_hosts_leaves_no_two_that_differ_by_more_than_one_claim()
+    {
+        // All claims on the first half of the hosts.
+        var devices = Enumerable.Range(0, 20).Select(static slot => Device(slot, free: true)).ToArray();
+        var claims = Enumerable.Range(0, 5000).Select(static number => Claim(number) with { Host = $"host-{number % (Hosts / 2):0000}" }).ToArray();
+        var fleet = FleetSnapshot.Of(new FleetDescribed(
+            [.. Enumerable.Range(0, Hosts).Select(host => new FleetHost($"host-{host:0000}", "up", "", new HostInventory($"host-{host:0000}", "", "", devices)))],
+            claims));
+
+        var plan = Rebalancing.Plan(fleet);
+
+        var after = claims.ToDictionary(static claim => claim.Id, static claim => claim.Host!);
+        foreach (var intent in plan)
+            after[intent.ClaimId] = intent.To;
+        var loads = after.Values.CountBy(static host => host).Select(static host => host.Value).ToArray();
+        Assert.Equal((Hosts, 5, 5, 2500), (loads.Length, loads.Min(), loads.Max(), plan.Length));
     }
 
     [Fact]

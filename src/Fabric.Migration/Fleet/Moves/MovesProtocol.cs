@@ -32,11 +32,27 @@ public sealed record ResetBreaker(string By, bool PlanOnly) : IMovesCommand;
 
 // ---- Replies -------------------------------------------------------------------------------------------------------------------------
 
-/// <summary>It is in the journal.</summary>
-public sealed record MovesAccepted(MovesView Moves) : IWireMessage;
+/// <summary>It is in the journal. What it was about is shown as it is now, and cut where a message takes no more.</summary>
+public sealed record MovesAccepted(DrainView? Drain, RebalanceView? Rebalance, BreakerView? Breaker) : IWireMessage
+{
+    public static MovesAccepted Of(DrainView drain) => new(MovesPortion.Cut(drain), null, null);
+
+    public static MovesAccepted Of(RebalanceView rebalance) => new(null, MovesPortion.Cut(rebalance), null);
+
+    public static MovesAccepted Of(BreakerView breaker) => new(null, null, MovesPortion.Cut(breaker));
+}
 
 /// <summary>What it would do; nothing was changed.</summary>
-public sealed record MovesPlanned(MovingClaim[] Claims) : IWireMessage;
+/// <param name="More">So many claims follow, of which no message takes more.</param>
+public sealed record MovesPlanned(MovingClaim[] Claims, int More) : IWireMessage
+{
+    public static MovesPlanned Of(IReadOnlyCollection<MovingClaim> claims)
+    {
+        ArgumentNullException.ThrowIfNull(claims);
+        var shown = Portions.Fitting(claims, claims.Count);
+        return new MovesPlanned(shown, claims.Count - shown.Length);
+    }
+}
 
 /// <summary>Nothing was changed.</summary>
 public sealed record MovesRefused(RefusalCode Code, string Sentence) : IWireMessage;
@@ -62,6 +78,19 @@ public sealed record MovesPortion(MovesView Part, Telling Telling) : IWireMessag
                 Join([.. portion.Items.Select(static piece => piece.View)]), new Telling(life, version, number, cut.Count, portion.Bytes))),
         ];
     }
+
+    /// <summary>The same with as many claims as one message takes.</summary>
+    internal static DrainView Cut(DrainView drain) => Portions.Fitting(drain.Claims, drain.Claims.Length) is var shown
+        ? drain with { Claims = shown, More = drain.Claims.Length - shown.Length }
+        : drain;
+
+    internal static RebalanceView Cut(RebalanceView rebalance) => Portions.Fitting(rebalance.Claims, rebalance.Claims.Length) is var shown
+        ? rebalance with { Claims = shown, More = rebalance.Claims.Length - shown.Length }
+        : rebalance;
+
+    internal static BreakerView Cut(BreakerView breaker) => Portions.Fitting(breaker.Misbehaving, breaker.Misbehaving.Length) is var shown
+        ? breaker with { Misbehaving = shown, More = breaker.Misbehaving.Length - shown.Length }
+        : breaker;
 
     /// <summary>One view of the parts of it, in their order.</summary>
     internal static MovesView Join(IReadOnlyList<MovesView> parts)
@@ -103,10 +132,18 @@ public sealed record MovesPortion(MovesView Part, Telling Telling) : IWireMessag
 }
 
 /// <param name="State"><c>draining</c>, <c>drained</c>, or <c>blocked</c>: nothing that is left can move, each for its reason.</param>
-public sealed record DrainView(string Host, string State, string RequestedBy, DateTimeOffset StartedAt, MovingClaim[] Claims);
+public sealed record DrainView(string Host, string State, string RequestedBy, DateTimeOffset StartedAt, MovingClaim[] Claims) : IWireMessage
+{
+    /// <summary>So many claims follow that are not shown.</summary>
+    public int More { get; init; }
+}
 
 /// <param name="State"><c>running</c>, or what came of it.</param>
-public sealed record RebalanceView(string State, string RequestedBy, DateTimeOffset StartedAt, MovingClaim[] Claims);
+public sealed record RebalanceView(string State, string RequestedBy, DateTimeOffset StartedAt, MovingClaim[] Claims) : IWireMessage
+{
+    /// <summary>So many claims follow that are not shown.</summary>
+    public int More { get; init; }
+}
 
 /// <summary>A claim that the fabric moves by itself.</summary>
 /// <param name="State"><c>planned</c>, <c>waiting</c>, <c>blocked</c>, <c>moving</c>, <c>moved</c> or <c>stayed</c>.</param>
@@ -116,4 +153,8 @@ public sealed record MovingClaim(string ClaimId, string State, string From, stri
 
 /// <param name="Reason">Why automatic moves stand; null where they do not.</param>
 public sealed record BreakerView(
-    string? Reason, DateTimeOffset? TrippedAt, string? ResetBy, DateTimeOffset? ResetAt, string[] Misbehaving) : IWireMessage;
+    string? Reason, DateTimeOffset? TrippedAt, string? ResetBy, DateTimeOffset? ResetAt, string[] Misbehaving) : IWireMessage
+{
+    /// <summary>So many follow that are not shown.</summary>
+    public int More { get; init; }
+}

@@ -43,7 +43,7 @@ internal static partial class ResourceViews
             ("state", Drain(drain.State)),
             ("requested by", drain.RequestedBy),
             ("since", Units.Moment(drain.StartedAt)));
-        Show(screen, drain.Claims);
+        Show(screen, drain.Claims, drain.MoreClaims);
     }
 
     public static void Show(Screen screen, RebalanceResource rebalance)
@@ -52,7 +52,7 @@ internal static partial class ResourceViews
             ("rebalance", new Cell(rebalance.State, rebalance.State == "running" ? Tone.Warning : Tone.Strong)),
             ("requested by", rebalance.RequestedBy),
             ("since", rebalance.StartedAt is { } since ? Units.Moment(since) : null));
-        Show(screen, rebalance.Claims);
+        Show(screen, rebalance.Claims, rebalance.MoreClaims);
     }
 
     public static void Show(Screen screen, BreakerResource breaker) => screen.Fields(
@@ -61,7 +61,7 @@ internal static partial class ResourceViews
         ("reason", breaker.Reason),
         ("tripped", breaker.TrippedAt is { } tripped ? Units.Moment(tripped) : null),
         ("reset", breaker.ResetAt is { } reset ? $"{Units.Moment(reset)} by {breaker.ResetBy}" : null),
-        ("misbehaving", string.Join(", ", breaker.Misbehaving ?? [])));
+        ("misbehaving", string.Join(", ", [.. breaker.Misbehaving ?? [], .. breaker.MoreMisbehaving is { } more ? [$"and {more} more"] : Array.Empty<string>()])));
 
     public static void Show(Screen screen, PlanResource plan)
     {
@@ -73,7 +73,7 @@ internal static partial class ResourceViews
             screen.Line($"  {reason}", Tone.Warning);
         foreach (var affected in plan.Affects ?? [])
             screen.Line($"  affects {affected}");
-        Show(screen, plan.Moves ?? []);
+        Show(screen, plan.Moves, plan.MoreMoves);
         if (plan.Migration is { } migration)
             Show(screen, migration);
     }
@@ -100,7 +100,7 @@ internal static partial class ResourceViews
             screen.Table(sheet);
     }
 
-    private static void Show(Screen screen, IReadOnlyList<MovingClaimResource>? claims)
+    private static void Show(Screen screen, IReadOnlyList<MovingClaimResource>? claims, int? more)
     {
         if (claims is not { Count: > 0 })
             return;
@@ -112,6 +112,8 @@ internal static partial class ResourceViews
         }
 
         screen.Table(sheet);
+        if (more is not null)
+            screen.Line($"… and {more} more claims.", Tone.Quiet);
     }
 
     private static Cell Drain(HostResource host) => host.Drain is { } drain ? Drain(drain.State) : null;

@@ -18,6 +18,9 @@ public sealed partial class ClaimActor
 
     private const string Fleet = "*";
 
+    /// <summary>Hosts that one plan shows. Those with the most room are asked first; while none of them can, the next is asked.</summary>
+    private const int MostLooked = 16;
+
     /// <summary>What is looked at for a requester: the source, the fleet, then host after host.</summary>
     private sealed record Planning(object Command, IActorRef Requester)
     {
@@ -30,12 +33,17 @@ public sealed partial class ClaimActor
         public Queue<string> Hosts { get; } = [];
 
         /// <summary>Why the ones before said no.</summary>
-        public List<string> Reasons { get; } = [];
+        public Reasons Reasons { get; } = new();
 
         /// <summary>What hosts said, of a plan that is only looked at.</summary>
         public List<TargetPlanned> Answers { get; } = [];
 
+        /// <summary>Hosts that a plan was not looked at on: there are too many of them.</summary>
+        public int NotLooked { get; set; }
+
         public bool IsOnlyLooked => Command is StartMigration { PlanOnly: true };
+
+        public bool IsLookedEnough => IsOnlyLooked && Answers.Count >= MostLooked && Answers.Exists(static answer => answer.Devices.Length > 0);
 
         /// <summary>Why the fabric plans by itself.</summary>
         public string Cause { get; init; } = "";
@@ -133,7 +141,7 @@ public sealed partial class ClaimActor
             return;
         }
 
-        planning!.Reasons.AddRange(ranked.Reasons);
+        planning!.Reasons.Add(ranked.Reasons, ranked.More);
         foreach (var host in ranked.Hosts)
             planning.Hosts.Enqueue(host);
         PlanNext();
@@ -150,7 +158,13 @@ public sealed partial class ClaimActor
     private void PlanNext()
     {
         StopAsking();
-        if (!planning!.Hosts.TryDequeue(out var name))
+        if (planning!.IsLookedEnough)
+        {
+            planning.NotLooked = planning.Hosts.Count;
+            planning.Hosts.Clear();
+        }
+
+        if (!planning.Hosts.TryDequeue(out var name))
         {
             if (planning.IsOnlyLooked)
             {
@@ -158,7 +172,7 @@ public sealed partial class ClaimActor
                 return;
             }
 
-            RefusePlan(planning.Reasons.Count > 0 ? string.Join(" ", planning.Reasons) : "No host of the fabric is up; start one, and look at its daemon's log if it is.");
+            RefusePlan(planning.Reasons.Any ? planning.Reasons.ToString() : "No host of the fabric is up; start one, and look at its daemon's log if it is.");
             return;
         }
 
@@ -214,14 +228,17 @@ public sealed partial class ClaimActor
     {
         if (planning!.IsOnlyLooked)
         {
-            planning.Answers.Add(planned);
+            if (planning.Answers.Count < MostLooked || planned.Devices.Length > 0)
+                planning.Answers.Add(planned);
+            else
+                planning.Reasons.Add(planned.Reasons);
             PlanNext();
             return;
         }
 
         if (planned.Devices.Length == 0)
         {
-            planning.Reasons.AddRange(planned.Reasons);
+            planning.Reasons.Add(planned.Reasons);
             PlanNext();
             return;
         }
@@ -336,7 +353,7 @@ public sealed partial class ClaimActor
             state.Host,
             [.. state.Addresses],
             [.. looked.Answers.OrderBy(static answer => answer.Devices.Length == 0).Select(static answer => new TargetAnswer(answer.Host, answer.Devices, answer.Reasons))],
-            [.. looked.Reasons],
+            [.. looked.Reasons.Lines, .. looked.NotLooked == 0 ? Array.Empty<string>() : [$"{looked.NotLooked} more hosts were not asked; name one to have it looked at."]],
             stateBytes,
             state.MemoryBytes,
             measured?.RateAtStop ?? 0,

@@ -123,11 +123,17 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
         return new HolderAwaited(device, still.Holder, $"{waits}. The removal goes on; {end}.");
     }
 
+    /// <summary>As many as one message takes.</summary>
+    private static DeviceHistoryLine[] Newest(DeviceHistoryRead history)
+    {
+        DeviceHistoryLine[] lines = [.. history.Entries.Select(static entry => new DeviceHistoryLine(entry.Time, entry.Kind, entry.Message))];
+        return [.. Portions.Fitting(lines, lines.Length).Reverse()];
+    }
+
     private IWireMessage Answer(IDeviceOperation operation, object reply) => reply switch
     {
         HostDone => new OperationDone(operation.Device),
-        DeviceHistoryRead history => new HistoryRead(
-            operation.Device, [.. history.Entries.Reverse().Select(static entry => new DeviceHistoryLine(entry.Time, entry.Kind, entry.Message))]),
+        DeviceHistoryRead history => new HistoryRead(operation.Device, Newest(history)),
         DeviceInspected inspected => new FunctionInspected(operation.Device, [.. Flatten(inspected.State, 0)]),
         SriovConfigured configured => new VirtualFunctionsMade(
             operation.Device, [.. configured.VirtualFunctions.Select(static function => function.ToString())]),

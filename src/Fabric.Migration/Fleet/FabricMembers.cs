@@ -42,6 +42,9 @@ public sealed class FabricMembers(ActorSystem system) : IFabricMembers
     public bool HasControl => cluster.State.Members.Any(static member => member.HasRole(ControlRole)
         && member.Status is MemberStatus.Joining or MemberStatus.WeaklyUp or MemberStatus.Up or MemberStatus.Leaving);
 
+    /// <summary>More than half of the control nodes answer, this one among them: the side of a partition that goes on.</summary>
+    public bool SeesMostControls => Controls.Count(IsReachable) * 2 > Controls.Count();
+
     public bool IsReachable(Member member) => !cluster.State.Unreachable.Contains(member);
 
     /// <summary>A host by its name: the life of it that is there most, should an earlier one not be removed yet.</summary>

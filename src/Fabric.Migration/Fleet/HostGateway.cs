@@ -19,19 +19,24 @@ public sealed record HostGatewayOptions(
 
 /// <summary>
 /// Stands between the cluster and a host's devices, <c>/user/host-gateway</c>: the cluster side can end and be joined anew while devices go on
-/// running in an actor system of their own. Passes commands in, reports out to the claims, and the inventory to every control node.
+/// running in an actor system of their own. Passes commands in, reports out to the claims, and the inventory to every control node: the whole when it
+/// changed or a control node asks for it, and in between that nothing has.
 /// </summary>
 public sealed class HostGateway : UntypedActor, IWithTimers
 {
     public const string Name = "host-gateway";
 
-    private static readonly TimeSpan FullInventoryInterval = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan InventoryInterval = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan ChangeDelay = TimeSpan.FromMilliseconds(100);
 
     private readonly HostGatewayOptions options;
     private readonly IActorRef claims;
     private readonly DeviceOperations operations;
     private readonly FabricMembers members = new(Context.System);
+    private readonly Guid life = Guid.NewGuid();
+    private IReadOnlyList<InventoryPortion> told = [];
+    private DeviceEntry[]? entries;
+    private long version;
 
     public HostGateway(HostGatewayOptions options, IActorRef claims)
     {
@@ -56,7 +61,7 @@ public sealed class HostGateway : UntypedActor, IWithTimers
         options.Attachments.Tell(new UplinkConnected(Self));
         foreach (var told in (Type[])[typeof(DeviceStatusChanged), typeof(DeviceGone), typeof(DeviceNoted), typeof(DriverNoted)])
             options.HostSystem.EventStream.Subscribe(Self, told);
-        Timers.StartPeriodicTimer("full", SendInventory.Instance, TimeSpan.Zero, FullInventoryInterval);
+        Timers.StartPeriodicTimer("full", SendInventory.Instance, TimeSpan.Zero, InventoryInterval);
     }
 
     protected override void PostStop() => options.HostSystem.EventStream.Unsubscribe(Self);
@@ -85,10 +90,11 @@ public sealed class HostGateway : UntypedActor, IWithTimers
                 options.Devices.Tell(ListDevices.Instance);
                 break;
             case DeviceList devices:
-                members.TellControls(new HostInventory(options.Host, options.Api, options.Version, [.. devices.Devices.Select(DeviceEntries.Of)])
-                {
-                    Labels = options.Labels,
-                });
+                OnDevices([.. devices.Devices.Select(DeviceEntries.Of)]);
+                break;
+            case TellInventory:
+                foreach (var portion in told)
+                    Sender.Tell(portion);
                 break;
             case IHostOperation operation:
                 Run(operation);
@@ -102,6 +108,22 @@ public sealed class HostGateway : UntypedActor, IWithTimers
                 Unhandled(message);
                 break;
         }
+    }
+
+    /// <summary>Every control node can tell from either whether it has missed something.</summary>
+    private void OnDevices(DeviceEntry[] now)
+    {
+        if (entries is not null && now.Length == entries.Length && now.Zip(entries).All(static pair => pair.First.IsSame(pair.Second)))
+        {
+            members.TellControls(new InventoryUnchanged(options.Host, life, version));
+            return;
+        }
+
+        entries = now;
+        told = InventoryPortion.Of(
+            new HostInventory(options.Host, options.Api, options.Version, now) { Labels = options.Labels }, life, ++version);
+        foreach (var portion in told)
+            members.TellControls(portion);
     }
 
     /// <summary>What is new in a device's history is an event of the fabric.</summary>

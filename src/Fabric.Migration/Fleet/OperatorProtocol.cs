@@ -42,7 +42,7 @@ public sealed record OperationRefused(string Device, string Errno, string Senten
 // ---- Looking -------------------------------------------------------------------------------------------------------------------------
 
 /// <summary>Answered with <see cref="HistoryRead"/>.</summary>
-/// <param name="Limit">The last so many entries, 1 to 1000.</param>
+/// <param name="Limit">The last so many entries, 1 to 1000; fewer where they are longer than a message.</param>
 public sealed record ReadHistory(string Device, int Limit) : IDeviceOperation;
 
 /// <param name="Lines">Newest last.</param>

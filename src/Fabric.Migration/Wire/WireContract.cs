@@ -19,8 +19,11 @@ namespace Fabric.Migration.Wire;
 /// </remarks>
 public sealed class WireContract
 {
-    /// <summary>The largest message, in bytes, that is written or read. What can be larger is bulk and goes by the data plane.</summary>
-    public const int MaxMessageBytes = 1 << 20;
+    /// <summary>
+    /// The largest message, in bytes, that is written or read: heartbeats wait for it. What can be larger is told in portions, or is bulk and goes
+    /// by the data plane.
+    /// </summary>
+    public const int MaxMessageBytes = 1 << 18;
 
     private const string HashScheme = "sha256:";
     private const int HashBytes = 8;

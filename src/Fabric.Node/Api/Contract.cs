@@ -37,8 +37,9 @@ internal sealed record DrainRequest(int? DowntimeMs = null);
 
 /// <summary><c>GET /api/v1/drains</c>: a host that takes no claims, and from which those that it has move away.</summary>
 /// <param name="State"><c>draining</c>, <c>drained</c>, or <c>blocked</c>: what is left cannot move, each claim for its reason.</param>
+/// <param name="MoreClaims">So many follow that an answer to a command does not show; <c>GET</c> shows them all.</param>
 internal sealed record DrainResource(
-    string Host, string State, string RequestedBy, DateTimeOffset StartedAt, IReadOnlyList<MovingClaimResource> Claims);
+    string Host, string State, string RequestedBy, DateTimeOffset StartedAt, IReadOnlyList<MovingClaimResource> Claims, int? MoreClaims = null);
 
 /// <summary>A claim that the fabric moves by itself.</summary>
 /// <param name="State"><c>planned</c>, <c>waiting</c>, <c>blocked</c>, <c>moving</c>, <c>moved</c> or <c>stayed</c>.</param>
@@ -52,14 +53,18 @@ internal sealed record RebalanceRequest(int? DowntimeMs = null);
 
 /// <summary><c>GET /api/v1/rebalance</c>: the last one.</summary>
 /// <param name="State"><c>none</c>, <c>running</c>, or what came of it.</param>
-internal sealed record RebalanceResource(string State, string? RequestedBy, DateTimeOffset? StartedAt, IReadOnlyList<MovingClaimResource> Claims);
+/// <param name="MoreClaims">As of a drain.</param>
+internal sealed record RebalanceResource(
+    string State, string? RequestedBy, DateTimeOffset? StartedAt, IReadOnlyList<MovingClaimResource> Claims, int? MoreClaims = null);
 
 /// <summary><c>GET /api/v1/breaker</c>: it stops drains, rebalances, and claims that leave sick devices, when too much misbehaves.</summary>
 /// <param name="State"><c>closed</c>: automatic moves go on; or <c>tripped</c>: they stand.</param>
 /// <param name="Reason">Why it has tripped.</param>
 /// <param name="Misbehaving">Hosts and devices that misbehave at the moment.</param>
+/// <param name="MoreMisbehaving">So many more that an answer to a command does not show; <c>GET</c> shows them all.</param>
 internal sealed record BreakerResource(
-    string State, string? Reason, DateTimeOffset? TrippedAt, string? ResetBy, DateTimeOffset? ResetAt, IReadOnlyList<string> Misbehaving);
+    string State, string? Reason, DateTimeOffset? TrippedAt, string? ResetBy, DateTimeOffset? ResetAt, IReadOnlyList<string> Misbehaving,
+    int? MoreMisbehaving = null);
 
 /// <summary>Answer to any changing request with <c>?plan=true</c>: what it would do. Nothing was changed.</summary>
 /// <param name="Id">A digest of what the plan stands on.</param>
@@ -68,10 +73,11 @@ internal sealed record BreakerResource(
 /// <param name="Reasons">Why not, each with its remedy.</param>
 /// <param name="Affects">Who else is concerned: holders, siblings of a reset.</param>
 /// <param name="Moves">Claims that would move.</param>
+/// <param name="MoreMoves">So many more, which are too many to show.</param>
 /// <param name="Migration">Of a migration.</param>
 internal sealed record PlanResource(
     string Id, bool Possible, string Would, IReadOnlyList<string> Reasons, IReadOnlyList<string> Affects, IReadOnlyList<MovingClaimResource>? Moves = null,
-    MigrationPlanResource? Migration = null);
+    int? MoreMoves = null, MigrationPlanResource? Migration = null);
 
 /// <summary><c>GET /api/v1/devices</c>: one PCI function of one host.</summary>
 /// <param name="Id">Fabric-wide: <c>host/0000:3b:00.2</c>.</param>

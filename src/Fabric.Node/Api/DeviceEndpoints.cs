@@ -14,11 +14,12 @@ internal static class DeviceEndpoints
 
     public static void MapDevices(this RouteGroupBuilder api)
     {
-        api.MapGet("/devices", (string? host, FabricQueries fabric) => fabric.AskFleetAsync(fleet => ListDevices(fleet, host)))
+        api.MapGet("/devices", (string? host, FabricQueries fabric) => fabric.AskFleetAsync(FleetQuestion.OfHost(host), fleet => ListDevices(fleet, host)))
             .Produces<ListResource<DeviceResource>>().WithName("ListDevices");
 
         var device = api.MapGroup("/devices/{host}/{address}");
-        device.MapGet("", (string host, string address, FabricQueries fabric) => fabric.AskFleetAsync(fleet => GetDevice(fleet, host, address)))
+        device.MapGet("", (string host, string address, FabricQueries fabric) =>
+                fabric.AskFleetAsync(FleetQuestion.OfHost(host), fleet => GetDevice(fleet, host, address)))
             .Produces<DeviceResource>().WithName("GetDevice");
         device.MapGet("/history", HistoryAsync)
             .Describe<ListResource<DeviceEventResource>>("GetDeviceHistory", "What happened to a device, newest last.");

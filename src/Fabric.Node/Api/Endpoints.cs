@@ -28,10 +28,13 @@ internal static partial class Endpoints
         app.MapGet("/health/ready", (FabricPresence presence, HostOfNode host, FabricSettings settings) => Ready(presence, host, settings)).WithName("Ready");
 
         var api = app.MapGroup("/api/v1");
-        api.MapGet("/hosts", (FabricQueries fabric) => fabric.AskFleetAsync(fleet => Json(List(fleet.Hosts.Select(host => Mapping.ToResource(host, fleet.Moves))))))
+        api.MapGet("/hosts", (FabricQueries fabric) => fabric.AskFleetAsync(
+                FleetQuestion.AllHosts with { Moves = true },
+                fleet => Json(List(fleet.Hosts.Select(host => Mapping.ToResource(host, fleet.Moves))))))
             .Produces<ListResource<HostResource>>().WithName("ListHosts");
-        api.MapGet("/hosts/{name}", (string name, FabricQueries fabric) => fabric.AskFleetAsync(fleet =>
-                fleet.Hosts.FirstOrDefault(host => host.Name == name) is { } found ? Json(Mapping.ToResource(found, fleet.Moves)) : NoHost(name)))
+        api.MapGet("/hosts/{name}", (string name, FabricQueries fabric) => fabric.AskFleetAsync(
+                FleetQuestion.OfHost(name) with { Moves = true },
+                fleet => fleet.Hosts.FirstOrDefault(host => host.Name == name) is { } found ? Json(Mapping.ToResource(found, fleet.Moves)) : NoHost(name)))
             .Produces<HostResource>().WithName("GetHost");
 
         api.MapMoves();
@@ -39,7 +42,8 @@ internal static partial class Endpoints
         api.MapMdevs();
         api.MapDrivers();
 
-        api.MapGet("/claims", (FabricQueries fabric) => fabric.AskFleetAsync(fleet => Json(List(fleet.Claims.Select(Mapping.ToResource)))))
+        api.MapGet("/claims", (FabricQueries fabric) => fabric.AskFleetAsync(
+                FleetQuestion.AllClaims, static fleet => Json(List(fleet.Claims.Select(Mapping.ToResource)))))
             .Produces<ListResource<ClaimResource>>().WithName("ListClaims");
         api.MapPost("/claims", CreateClaimAsync).Planned().Produces<ClaimResource>(StatusCodes.Status202Accepted).WithName("CreateClaim");
         api.MapGet("/claims/{id}", (string id, FabricQueries fabric) =>
@@ -225,7 +229,7 @@ internal static partial class Endpoints
     private static Task<IResult> ListMigrationsAsync(string? claim, DateTimeOffset? since, string? outcome, FabricQueries fabric) =>
         outcome is not (null or "open" or "committed" or "rolled-back" or "cancelled" or "failed")
             ? Task.FromResult(Problems.Invalid($"outcome is '{Shown(outcome)}'; it must be open, committed, rolled-back, cancelled or failed."))
-            : fabric.AskFleetAsync(fleet => Json(List(
+            : fabric.AskFleetAsync(FleetQuestion.OfClaim(claim), fleet => Json(List(
                 from known in fleet.Claims
                 where claim is null || known.Id == claim
                 from migration in known.Migrations

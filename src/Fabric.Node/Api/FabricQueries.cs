@@ -18,7 +18,10 @@ internal sealed class FabricQueries(
     /// <summary>Claims look at other hosts before they answer.</summary>
     private static readonly TimeSpan ClaimDeadline = TimeSpan.FromSeconds(15);
 
-    private static readonly TimeSpan FleetDeadline = TimeSpan.FromSeconds(3);
+    /// <summary>Of each page that is read of the fleet.</summary>
+    private static readonly TimeSpan FleetDeadline = TimeSpan.FromSeconds(1.5);
+
+    private const int FleetAttempts = 2;
 
     private static readonly TimeSpan LongDeadline = TimeSpan.FromSeconds(150);
 
@@ -83,18 +86,19 @@ internal sealed class FabricQueries(
     }
 
     /// <summary>What the control nodes know of drains, rebalances and the breaker.</summary>
-    public Task<IResult> AskMovesViewAsync(Func<MovesView, IResult> map) => AskFleetAsync(fleet => fleet.Moves is { } moves
+    public Task<IResult> AskMovesViewAsync(Func<MovesView, IResult> map) => AskFleetAsync(FleetQuestion.OnlyMoves, fleet => fleet.Moves is { } moves
         ? map(moves)
         : Problems.NotJoined("The control node has not heard of the fabric's moves yet; ask again in a moment."));
 
     /// <summary>The fabric as a control node knows it; what this host knows of itself where no control node answers.</summary>
-    public async Task<IResult> AskFleetAsync(Func<FleetDescribed, IResult> map)
+    public async Task<IResult> AskFleetAsync(FleetQuestion question, Func<FleetDescribed, IResult> map)
     {
         if (presence.Current is { Claims: not null } membership && membership.Members.Controls.FirstOrDefault(membership.Members.IsReachable) is { } control)
         {
             try
             {
-                return map(await membership.Members.At(control, FleetActor.Name).Ask<FleetDescribed>(new DescribeFleet(), FleetDeadline));
+                var fleet = new FleetReader(membership.Members.At(control, FleetActor.Name), FleetDeadline, FleetAttempts);
+                return map(await fleet.ReadAsync(question));
             }
             catch (Exception lost) when (lost is AskTimeoutException or TaskCanceledException)
             {

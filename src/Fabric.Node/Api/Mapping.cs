@@ -25,7 +25,10 @@ internal static class Mapping
     }
 
     public static DrainResource ToResource(DrainView drain) =>
-        new(drain.Host, drain.State, drain.RequestedBy, drain.StartedAt, [.. drain.Claims.Select(ToResource)]);
+        new(drain.Host, drain.State, drain.RequestedBy, drain.StartedAt, [.. drain.Claims.Select(ToResource)], Some(drain.More));
+
+    /// <summary>Nothing is shown of none.</summary>
+    public static int? Some(int number) => number == 0 ? null : number;
 
     public static MovingClaimResource ToResource(MovingClaim claim) => new(
         claim.ClaimId, claim.State, claim.From, claim.To, claim.Reason,
@@ -33,10 +36,12 @@ internal static class Mapping
 
     public static RebalanceResource ToResource(RebalanceView? rebalance) => rebalance is null
         ? new RebalanceResource("none", null, null, [])
-        : new RebalanceResource(rebalance.State, rebalance.RequestedBy, rebalance.StartedAt, [.. rebalance.Claims.Select(ToResource)]);
+        : new RebalanceResource(
+            rebalance.State, rebalance.RequestedBy, rebalance.StartedAt, [.. rebalance.Claims.Select(ToResource)], Some(rebalance.More));
 
     public static BreakerResource ToResource(BreakerView breaker) => new(
-        breaker.Reason is null ? "closed" : "tripped", breaker.Reason, breaker.TrippedAt, breaker.ResetBy, breaker.ResetAt, breaker.Misbehaving);
+        breaker.Reason is null ? "closed" : "tripped", breaker.Reason, breaker.TrippedAt, breaker.ResetBy, breaker.ResetAt, breaker.Misbehaving,
+        Some(breaker.More));
 
     public static DeviceResource ToResource(string host, DeviceEntry device) => new(
         $"{host}/{device.Address}",

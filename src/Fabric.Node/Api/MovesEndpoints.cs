@@ -33,7 +33,7 @@ internal static class MovesEndpoints
                 new StopRebalance(Endpoints.Requester(http), plan == true),
                 static reply => reply switch
                 {
-                    MovesAccepted accepted => Endpoints.Json(Mapping.ToResource(accepted.Moves.Rebalance)),
+                    MovesAccepted accepted => Endpoints.Json(Mapping.ToResource(accepted.Rebalance)),
                     MovesPlanned planned => Plan("these claims would stay where they are", planned),
                     _ => null,
                 }))
@@ -45,7 +45,7 @@ internal static class MovesEndpoints
                 new ResetBreaker(Endpoints.Requester(http), plan == true),
                 static reply => reply switch
                 {
-                    MovesAccepted accepted => Endpoints.Json(Mapping.ToResource(accepted.Moves.Breaker)),
+                    MovesAccepted { Breaker: { } breaker } => Endpoints.Json(Mapping.ToResource(breaker)),
                     MovesPlanned planned => Plan("automatic moves would go on", planned),
                     _ => null,
                 }))
@@ -57,8 +57,7 @@ internal static class MovesEndpoints
             new DrainHost(name, downtime, Endpoints.Requester(http), plan == true),
             reply => reply switch
             {
-                MovesAccepted accepted when accepted.Moves.Drains.FirstOrDefault(drain => drain.Host == name) is { } drain =>
-                    Endpoints.Json(Mapping.ToResource(drain)),
+                MovesAccepted { Drain: { } drain } => Endpoints.Json(Mapping.ToResource(drain)),
                 MovesPlanned planned => Plan($"{name} would take no claims any more, and these would move away", planned),
                 _ => null,
             }));
@@ -68,7 +67,7 @@ internal static class MovesEndpoints
             new RebalanceClaims(downtime, Endpoints.Requester(http), plan == true),
             reply => reply switch
             {
-                MovesAccepted accepted => Endpoints.Json(Mapping.ToResource(accepted.Moves.Rebalance)),
+                MovesAccepted accepted => Endpoints.Json(Mapping.ToResource(accepted.Rebalance)),
                 MovesPlanned planned when plan == true =>
                     Plan(planned.Claims.Length == 0 ? "the claims are even already" : "these claims would move, in this order", planned),
                 MovesPlanned => Endpoints.Json(new RebalanceResource("even already", null, null, [])),
@@ -80,5 +79,5 @@ internal static class MovesEndpoints
         : then(given ?? DefaultDowntimeMs);
 
     private static IResult Plan(string would, MovesPlanned planned) =>
-        Plans.Answer(possible: true, would, [], [], [.. planned.Claims.Select(Mapping.ToResource)]);
+        Plans.Answer(possible: true, would, [], [], [.. planned.Claims.Select(Mapping.ToResource)], Mapping.Some(planned.More));
 }

@@ -24,9 +24,10 @@ internal static class Plans
 
     /// <summary>The plan with its digest: the same facts give the same.</summary>
     public static IResult Answer(
-        bool possible, string would, IReadOnlyList<string> reasons, IReadOnlyList<string> affects, IReadOnlyList<MovingClaimResource>? moves = null)
+        bool possible, string would, IReadOnlyList<string> reasons, IReadOnlyList<string> affects, IReadOnlyList<MovingClaimResource>? moves = null,
+        int? moreMoves = null)
     {
-        var plan = new PlanResource("", possible, would, reasons, affects, moves);
+        var plan = new PlanResource("", possible, would, reasons, affects, moves, moreMoves);
         return Endpoints.Json(plan with { Id = DigestOf(JsonSerializer.SerializeToUtf8Bytes(plan, ApiJson.Options)) });
     }
 

@@ -9,6 +9,7 @@ using Fabric.Migration.Fleet;
 using Fabric.Migration.Fleet.Moves;
 using Fabric.Migration.Hosts;
 using Fabric.Migration.Journal;
+using Fabric.Migration.Tests.Fleet;
 using Fabric.Migration.Wire;
 
 namespace Fabric.Migration.Tests.Claims;
@@ -53,7 +54,7 @@ public sealed class ClaimLab : IAsyncLifetime
     internal void Frees() => alpha.EventStream.Publish(FleetChanged.Instance);
 
     /// <summary>What a control node's fleet hears of moves.</summary>
-    internal void Moves(params string[] drained) => fleet.Tell(new MovesView(
+    internal void Moves(params string[] drained) => Tellings.Tell(fleet, new MovesView(
         [.. drained.Select(static host => new DrainView(host, "draining", "ops", DateTimeOffset.UnixEpoch, []))], null, new BreakerView(null, null, null, null, [])));
 
     private ActorSystem Start(string name, params string[] roles)

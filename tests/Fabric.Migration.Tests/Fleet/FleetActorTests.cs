@@ -23,8 +23,8 @@ public sealed class FleetActorTests : LoneNode
     [Fact]
     public async Task A_host_is_shown_with_the_last_inventory_it_told()
     {
-        Fleet.Tell(Inventory("alpha", "1.0"));
-        Fleet.Tell(Inventory("alpha", "1.1"));
+        Tellings.Tell(Fleet, Inventory("alpha", "1.0"));
+        Tellings.Tell(Fleet, Inventory("alpha", "1.1"));
 
         Assert.Equal("1.1", Assert.Single((await Describe()).Hosts).Inventory!.Version);
     }
@@ -32,7 +32,7 @@ public sealed class FleetActorTests : LoneNode
     [Fact]
     public async Task A_host_that_is_no_member_any_more_is_down_and_still_shown()
     {
-        Fleet.Tell(Inventory("beta", "1.0"));
+        Tellings.Tell(Fleet, Inventory("beta", "1.0"));
 
         Assert.Equal([("alpha", "up"), ("beta", "down")], (await Describe()).Hosts.Select(host => (host.Name, host.State)));
     }
@@ -88,7 +88,7 @@ public sealed class FleetActorTests : LoneNode
     [Fact]
     public async Task A_claim_may_not_come_to_a_host_that_is_drained()
     {
-        Fleet.Tell(new MovesView([new DrainView("alpha", "draining", "ops", DateTimeOffset.UnixEpoch, [])], null, Untripped));
+        Tellings.Tell(Fleet, new MovesView([new DrainView("alpha", "draining", "ops", DateTimeOffset.UnixEpoch, [])], null, Untripped));
 
         Assert.Equal("Host alpha is drained, as ops asked; undrain it, or choose another.", Assert.Single((await Rank(automatic: false)).Reasons));
     }
@@ -96,7 +96,7 @@ public sealed class FleetActorTests : LoneNode
     [Fact]
     public async Task A_claim_that_moves_by_itself_is_held_while_the_breaker_has_tripped()
     {
-        Fleet.Tell(new MovesView([], null, Untripped with { Reason = "too much broke" }));
+        Tellings.Tell(Fleet, new MovesView([], null, Untripped with { Reason = "too much broke" }));
 
         Assert.Equal("the breaker has stopped automatic moves: too much broke; look at what misbehaves, then reset it", (await Rank(automatic: true)).Held);
     }
@@ -104,7 +104,7 @@ public sealed class FleetActorTests : LoneNode
     [Fact]
     public async Task A_claim_that_somebody_moves_is_not_held_by_the_breaker()
     {
-        Fleet.Tell(new MovesView([], null, Untripped with { Reason = "too much broke" }));
+        Tellings.Tell(Fleet, new MovesView([], null, Untripped with { Reason = "too much broke" }));
 
         Assert.Equal(["alpha"], (await Rank(automatic: false)).Hosts);
     }
@@ -114,7 +114,7 @@ public sealed class FleetActorTests : LoneNode
     {
         var asker = CreateTestProbe();
         Fleet.Tell(Question(automatic: false), asker);
-        Fleet.Tell(new MovesView([], null, Untripped));
+        Tellings.Tell(Fleet, new MovesView([], null, Untripped));
         Fleet.Tell(Question(automatic: false) with { Only = "alpha" }, asker);
 
         await asker.ExpectMsgAsync<HostsRanked>(TimeSpan.FromSeconds(10), cancellationToken: TestContext.Current.CancellationToken);

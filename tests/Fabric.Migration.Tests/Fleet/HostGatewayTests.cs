@@ -3,6 +3,7 @@ using Akka.TestKit;
 using Fabric.Devices;
 using Fabric.Migration.Fleet;
 using Fabric.Migration.Hosts;
+using Fabric.Migration.Wire;
 using Fabric.Pci;
 using Microsoft.Extensions.Time.Testing;
 
@@ -75,9 +76,65 @@ public sealed class HostGatewayTests : LoneNode
         var fleet = Fleet;
         Gateway.Tell(new DeviceList([Status()]));
 
-        var inventory = await fleet.ExpectMsgAsync<HostInventory>(Patience, cancellationToken: Cancellation);
+        var inventory = (await fleet.ExpectMsgAsync<InventoryPortion>(Patience, cancellationToken: Cancellation)).Part;
 
         Assert.Equal(("alpha", "http://alpha", "fab0:01:00.1"), (inventory.Host, inventory.Api, Assert.Single(inventory.Devices).Address));
+    }
+
+    [Fact]
+    public async Task A_host_of_very_many_functions_is_told_in_portions()
+    {
+        var fleet = Fleet;
+        Gateway.Tell(new DeviceList([.. Enumerable.Range(0, 4000).Select(slot => Status(slot % 2 == 0))]));
+
+        var portions = new List<InventoryPortion>();
+        do
+        {
+            portions.Add(await fleet.ExpectMsgAsync<InventoryPortion>(Patience, cancellationToken: Cancellation));
+        }
+        while (!portions[^1].Telling.IsLast);
+
+        Assert.InRange(portions.Count, 2, 100);
+        Assert.All(portions, static portion => Assert.InRange(WireContract.From(typeof(IWireMessage).Assembly).Codec.Write(portion).Length, 1, Portions.Bytes));
+        Assert.Equal(
+            Enumerable.Range(0, 4000).Select(static slot => slot % 2 == 0 ? "closed" : "open"),
+            portions.SelectMany(static portion => portion.Part.Devices).Select(static device => device.State));
+    }
+
+    [Fact]
+    public async Task What_has_not_changed_is_not_told_again()
+    {
+        var fleet = Fleet;
+        Gateway.Tell(new DeviceList([Status()]));
+        Gateway.Tell(new DeviceList([Status()]));
+        Gateway.Tell(new DeviceList([Status(free: false)]));
+
+        var told = (await fleet.ExpectMsgAsync<InventoryPortion>(Patience, cancellationToken: Cancellation)).Telling;
+
+        Assert.Equal(
+            new InventoryUnchanged("alpha", told.Life, told.Version),
+            await fleet.ExpectMsgAsync<InventoryUnchanged>(Patience, cancellationToken: Cancellation));
+        Assert.Equal(
+            (told.Version + 1, "open"),
+            await fleet.ExpectMsgAsync<InventoryPortion>(Patience, cancellationToken: Cancellation) is var changed
+                ? (changed.Telling.Version, Assert.Single(changed.Part.Devices).State)
+                : default);
+    }
+
+    [Fact]
+    public async Task Who_asks_is_told_all_again_and_nobody_else()
+    {
+        var fleet = Fleet;
+        var asker = CreateTestProbe();
+        Gateway.Tell(new DeviceList([Status()]));
+        var first = await fleet.ExpectMsgAsync<InventoryPortion>(Patience, cancellationToken: Cancellation);
+
+        Gateway.Tell(TellInventory.Instance, asker);
+
+        Assert.Equal(first, await asker.ExpectMsgAsync<InventoryPortion>(Patience, cancellationToken: Cancellation));
+        // What comes next is what was told next: another telling would have come before.
+        Gateway.Tell(new DeviceList([Status()]));
+        await fleet.ExpectMsgAsync<InventoryUnchanged>(Patience, cancellationToken: Cancellation);
     }
 
     [Fact]
@@ -149,8 +206,8 @@ public sealed class HostGatewayTests : LoneNode
     private static async Task<FabricEvent> NextEvent(TestProbe fleet) =>
         (FabricEvent)await fleet.FishForMessageAsync(message => message is FabricEvent, Patience, cancellationToken: Cancellation);
 
-    private static DeviceStatus Status() => new(
-        Device, new PciIds(0x1d0f, 0xfab1), "accelerator", Physical: false, "accelerator-vf", DeviceState.Closed, DeviceHealth.Healthy,
+    private static DeviceStatus Status(bool free = true) => new(
+        Device, new PciIds(0x1d0f, 0xfab1), "accelerator", Physical: false, "accelerator-vf", free ? DeviceState.Closed : DeviceState.Open, DeviceHealth.Healthy,
         Migration: null, Holder: null, StateBytes: 4096, IommuGroup: null, PhysicalFunction: null, ["flr"]);
 
     private sealed class Relay(IActorRef to) : UntypedActor

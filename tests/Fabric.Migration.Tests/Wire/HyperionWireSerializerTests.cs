@@ -157,7 +157,8 @@ public sealed class HyperionWireSerializerTests : Akka.TestKit.Xunit.TestKit
     {
         // WithOutcome.Earlier is an array of unions; each claims to hold one more message. Hyperion alone would follow to the end.
         var level = Numbered(typeof(WithOutcome)).ToArray();
-        byte[] bytes = [.. Prefix, .. Enumerable.Repeat(level, 300_000).SelectMany(l => l)];
+        var levels = (WireContract.MaxMessageBytes - Prefix.Length) / level.Length;
+        byte[] bytes = [.. Prefix, .. Enumerable.Repeat(level, levels).SelectMany(l => l)];
 
         AssertRefused(() => Read(bytes), "where the contract has");
     }

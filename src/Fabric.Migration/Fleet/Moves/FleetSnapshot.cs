@@ -1,4 +1,6 @@
 using System.Collections.Immutable;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Fabric.Migration.Claims;
 
 namespace Fabric.Migration.Fleet.Moves;
@@ -6,6 +8,13 @@ namespace Fabric.Migration.Fleet.Moves;
 /// <summary>The fabric at one moment, as decisions about moves need it. What is decided from it touches nothing.</summary>
 public sealed record FleetSnapshot(ImmutableArray<HostPlace> Hosts, ImmutableArray<ClaimPlace> Claims)
 {
+    private Dictionary<string, HostPlace>? hostsByName;
+    private Dictionary<string, ClaimPlace>? claimsById;
+    private ILookup<string, ClaimPlace>? claimsByGroup;
+
+    /// <summary>What was looked up in one is not what is found in another.</summary>
+    private FleetSnapshot(FleetSnapshot other) => (Hosts, Claims) = (other.Hosts, other.Claims);
+
     public static FleetSnapshot Of(FleetDescribed fleet)
     {
         ArgumentNullException.ThrowIfNull(fleet);
@@ -22,9 +31,16 @@ public sealed record FleetSnapshot(ImmutableArray<HostPlace> Hosts, ImmutableArr
         return this with { Hosts = [.. Hosts.Select(host => host with { DrainedBy = moves.Drains.GetValueOrDefault(host.Name)?.RequestedBy })] };
     }
 
-    public HostPlace? Host(string name) => Hosts.FirstOrDefault(host => host.Name == name);
+    public HostPlace? Host(string name) =>
+        (hostsByName ??= Hosts.DistinctBy(static host => host.Name).ToDictionary(static host => host.Name)).GetValueOrDefault(name);
 
-    public ClaimPlace? Claim(string id) => Claims.FirstOrDefault(claim => claim.Id == id);
+    public ClaimPlace? Claim(string id) =>
+        (claimsById ??= Claims.DistinctBy(static claim => claim.Id).ToDictionary(static claim => claim.Id)).GetValueOrDefault(id);
+
+    /// <summary>Claims that keep apart from each other; none of no group.</summary>
+    public IEnumerable<ClaimPlace> OfGroup(string? group) => group is null
+        ? []
+        : (claimsByGroup ??= Claims.Where(static claim => claim.ApartFrom is not null).ToLookup(static claim => claim.ApartFrom!))[group];
 }
 
 /// <param name="Answers">It is a member that answers.</param>
@@ -34,6 +50,9 @@ public sealed record FleetSnapshot(ImmutableArray<HostPlace> Hosts, ImmutableArr
 public sealed record HostPlace(
     string Name, bool Answers, bool Left, ImmutableHashSet<string> Labels, ImmutableArray<DevicePlace> Devices)
 {
+    /// <summary>Of an inventory that has not changed since the last look the places have not either.</summary>
+    private static readonly ConditionalWeakTable<HostInventory, DevicePlace[]> PlacesOf = [];
+
     public static HostPlace Of(FleetHost host)
     {
         ArgumentNullException.ThrowIfNull(host);
@@ -42,7 +61,10 @@ public sealed record HostPlace(
             host.State == "up",
             host.Left,
             [.. host.Inventory?.Labels ?? []],
-            host.Inventory is { } told ? [.. told.Devices.Where(static device => device.Model is not null).Select(DevicePlace.Of)] : default);
+            host.Inventory is { } told
+                ? ImmutableCollectionsMarshal.AsImmutableArray(PlacesOf.GetValue(
+                    told, static told => [.. told.Devices.Where(static device => device.Model is not null).Select(DevicePlace.Of)]))
+                : default);
     }
 
     /// <summary>Who asked for its drain; null where it is not drained.</summary>
@@ -77,10 +99,13 @@ public sealed record ClaimPlace(
     string Id, ImmutableArray<string> Models, string Host, ClaimPhase Phase, string? MovesTo, ImmutableArray<string> Select, string? ApartFrom,
     ImmutableArray<MigrationView> LastMigrations)
 {
+    /// <summary>Of a claim that has told nothing new since the last look.</summary>
+    private static readonly ConditionalWeakTable<ClaimView, ClaimPlace> PlaceOf = [];
+
     public static ClaimPlace Of(ClaimView claim)
     {
         ArgumentNullException.ThrowIfNull(claim);
-        return new ClaimPlace(
+        return PlaceOf.GetValue(claim, static claim => new ClaimPlace(
             claim.Id,
             [.. claim.Devices.Select(static device => device.Model)],
             claim.Host ?? "",
@@ -88,7 +113,7 @@ public sealed record ClaimPlace(
             claim.Phase == ClaimPhase.Migrating ? claim.Migrations[^1].ToHost : null,
             [.. claim.Select],
             claim.ApartFrom,
-            [.. claim.Migrations]);
+            [.. claim.Migrations]));
     }
 
     /// <summary>It has a function, or is about to.</summary>

@@ -146,7 +146,7 @@ public static class MoveQueue
         private string? Target(ClaimPlace claim, MoveOrder order, out string reason)
         {
             var needs = PlacementNeeds.Of(claim);
-            var reasons = new List<string>();
+            var reasons = new Reasons();
             string? best = null;
             var most = 0;
             var meant = fleet.Hosts.Where(host => host.Name != claim.Host && (order.To.Length == 0 || host.Name == order.To));
@@ -166,7 +166,7 @@ public static class MoveQueue
                     (best, most) = (host.Name, room);
             }
 
-            var all = reasons.Count > 0 ? string.Join(" ", reasons) : "no other host is up; start one.";
+            var all = reasons.Any ? reasons.ToString() : "no other host is up; start one.";
             reason = best is not null ? "" : $"there is no host to go to: {all}";
             return best;
         }

@@ -31,7 +31,9 @@ public sealed record MoveRound(ImmutableArray<IJournaled> Happened, ImmutableArr
         ArgumentNullException.ThrowIfNull(watch);
         ArgumentNullException.ThrowIfNull(options);
         var round = new Writing(state);
-        watch = watch.Look(fleet.Under(state), options.Breaker, now, out var why);
+        string? why = null;
+        if (complete)
+            watch = watch.Look(fleet.Under(state), options.Breaker, now, out why);
         if (why is not null && state.Breaker.TrippedFor is null)
             round.Write(new BreakerTripped { Reason = why, At = now });
         foreach (var move in state.OpenMoves)

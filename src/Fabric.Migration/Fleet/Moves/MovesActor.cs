@@ -22,6 +22,9 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
     private static readonly TimeSpan Busy = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan Idle = TimeSpan.FromSeconds(2);
 
+    /// <summary>Between two looks, unless the process stood still.</summary>
+    private static readonly TimeSpan Longest = Idle + TimeSpan.FromSeconds(3);
+
     /// <summary>After that every claim has been heard of that can be.</summary>
     private static readonly TimeSpan Settling = ClaimActor.PublishInterval + TimeSpan.FromSeconds(2);
 
@@ -31,7 +34,9 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
     private readonly IActorRef claims;
     private readonly MovesOptions options;
     private readonly TimeProvider time;
-    private readonly long began;
+    private long began;
+    private long? seenAt;
+    private readonly Guid life = Guid.NewGuid();
     private MovesState state = MovesState.Empty;
     private BreakerWatch watch = BreakerWatch.After(BreakerState.Closed);
 
@@ -41,6 +46,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
     /// <summary>The snapshot is of a moment ago: what is commanded is decided on it.</summary>
     private bool isSighted;
     private ImmutableArray<MoveWait> waits = [];
+    private long told;
 
     public MovesActor(IActorRef claims, MovesOptions options, TimeProvider time)
     {
@@ -95,6 +101,9 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
                 Timers.StartSingleTimer(nameof(Look), Look.Instance, state.OpenMoves.Any() || !waits.IsEmpty ? Busy : Idle);
                 fleetActor.Tell(new DescribeFleet(), Self);
                 break;
+            case FleetDescribed when !members.SeesMostControls:
+                // Whoever is cut off sees all others misbehave; the resolver ends it, and one that sees the fabric decides.
+                break;
             case FleetDescribed described:
                 OnFleet(FleetSnapshot.Of(described));
                 break;
@@ -135,10 +144,19 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
         }
     }
 
+    /// <summary>A process that stood still sees all others silent when it goes on: it hears of the fabric anew before it decides anything.</summary>
+    private void NoteThePause()
+    {
+        if (seenAt is { } before && time.GetElapsedTime(before) > Longest)
+            began = time.GetTimestamp();
+        seenAt = time.GetTimestamp();
+    }
+
     // ---- Looking, and doing what follows ----------------------------------------------------------------------------------------------
 
     private void OnFleet(FleetSnapshot seen)
     {
+        NoteThePause();
         fleet = seen;
         var round = MoveRound.Next(seen, state, watch, options, IsComplete, Now);
         (waits, watch) = (round.Waits, round.Watch);
@@ -184,9 +202,9 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
         if (fleet!.Host(drain.Host) is null)
             Refuse(RefusalCode.NotFound, $"There is no host {drain.Host} in the fabric; list the hosts.");
         else if (drain.PlanOnly)
-            Sender.Tell(new MovesPlanned([.. PlanOf(state.Apply(started)).Where(claim => claim.From == drain.Host)]));
+            Sender.Tell(MovesPlanned.Of([.. PlanOf(state.Apply(started)).Where(claim => claim.From == drain.Host)]));
         else if (state.Drains.TryGetValue(drain.Host, out var known) && known.EmptiedAt != 0)
-            Sender.Tell(new MovesAccepted(View()));
+            Sender.Tell(Shown(started));
         else
             Accept(started);
     }
@@ -200,7 +218,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
                 $"Host {undrain.Host} is not drained; list the hosts.");
         }
         else if (undrain.PlanOnly)
-            Sender.Tell(new MovesPlanned([.. state.OpenMoves.Where(move => move.From == undrain.Host).Select(static move =>
+            Sender.Tell(MovesPlanned.Of([.. state.OpenMoves.Where(move => move.From == undrain.Host).Select(static move =>
                 new MovingClaim(move.ClaimId, "moving", move.From, move.To, "its move has begun and is not undone", 0))]));
         else
             Accept(new DrainEnded { Host = undrain.Host, RequestedBy = undrain.By, At = Now });
@@ -223,7 +241,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
         var plan = Rebalancing.Plan(fleet!.Under(state));
         if (rebalance.PlanOnly || plan.IsEmpty)
         {
-            Sender.Tell(new MovesPlanned(
+            Sender.Tell(MovesPlanned.Of(
                 [.. plan.Select(static intent => new MovingClaim(intent.ClaimId, "planned", intent.From, intent.To, intent.Why, 0))]));
             return;
         }
@@ -238,7 +256,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
         if (state.Rebalance is not { Outcome: null })
             Refuse(RefusalCode.Conflict, "No rebalance is under way.");
         else if (stop.PlanOnly)
-            Sender.Tell(new MovesPlanned([.. View().Rebalance!.Claims.Where(static claim => claim.State is "waiting" or "blocked")]));
+            Sender.Tell(MovesPlanned.Of([.. View().Rebalance!.Claims.Where(static claim => claim.State is "waiting" or "blocked")]));
         else
             Accept(new RebalanceEnded { Outcome = $"stopped by {stop.By}", At = Now });
     }
@@ -247,7 +265,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
     {
         if (reset.PlanOnly)
         {
-            Sender.Tell(new MovesPlanned(PlanOf(state.Apply(new BreakerReset()))));
+            Sender.Tell(MovesPlanned.Of(PlanOf(state.Apply(new BreakerReset()))));
             return;
         }
 
@@ -267,10 +285,18 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
             if (happened is BreakerReset)
                 watch = BreakerWatch.After(state.Breaker);
             Publish();
-            requester.Tell(new MovesAccepted(View()));
+            requester.Tell(Shown(happened));
             Timers.StartSingleTimer(nameof(Look), Look.Instance, TimeSpan.Zero);
         });
     }
+
+    /// <summary>What a command was about, as it is now.</summary>
+    private MovesAccepted Shown(IJournaled happened) => happened switch
+    {
+        DrainStarted drain => MovesAccepted.Of(View().Drains.Single(view => view.Host == drain.Host)),
+        RebalanceStarted or RebalanceEnded => MovesAccepted.Of(View().Rebalance!),
+        _ => MovesAccepted.Of(View().Breaker),
+    };
 
     private void Refuse(RefusalCode code, string sentence) => Sender.Tell(new MovesRefused(code, sentence));
 
@@ -319,7 +345,11 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
             + "Free its disk or bring back its server, and ask again."));
     }
 
-    private void Publish() => members.TellControls(View());
+    private void Publish()
+    {
+        foreach (var portion in MovesPortion.Of(View(), life, ++told))
+            members.TellControls(portion);
+    }
 
     private MovesView View() => MovesViews.Of(fleet!.Under(state), state, waits, watch);
 

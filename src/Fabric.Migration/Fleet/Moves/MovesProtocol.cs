@@ -32,24 +32,118 @@ public sealed record ResetBreaker(string By, bool PlanOnly) : IMovesCommand;
 
 // ---- Replies -------------------------------------------------------------------------------------------------------------------------
 
-/// <summary>It is in the journal.</summary>
-public sealed record MovesAccepted(MovesView Moves) : IWireMessage;
+/// <summary>It is in the journal. What it was about is shown as it is now, and cut where a message takes no more.</summary>
+public sealed record MovesAccepted(DrainView? Drain, RebalanceView? Rebalance, BreakerView? Breaker) : IWireMessage
+{
+    public static MovesAccepted Of(DrainView drain) => new(MovesPortion.Cut(drain), null, null);
+
+    public static MovesAccepted Of(RebalanceView rebalance) => new(null, MovesPortion.Cut(rebalance), null);
+
+    public static MovesAccepted Of(BreakerView breaker) => new(null, null, MovesPortion.Cut(breaker));
+}
 
 /// <summary>What it would do; nothing was changed.</summary>
-public sealed record MovesPlanned(MovingClaim[] Claims) : IWireMessage;
+/// <param name="More">So many claims follow, of which no message takes more.</param>
+public sealed record MovesPlanned(MovingClaim[] Claims, int More) : IWireMessage
+{
+    public static MovesPlanned Of(IReadOnlyCollection<MovingClaim> claims)
+    {
+        ArgumentNullException.ThrowIfNull(claims);
+        var shown = Portions.Fitting(claims, claims.Count);
+        return new MovesPlanned(shown, claims.Count - shown.Length);
+    }
+}
 
 /// <summary>Nothing was changed.</summary>
 public sealed record MovesRefused(RefusalCode Code, string Sentence) : IWireMessage;
 
 // ---- What there is of moves; told to every control node -------------------------------------------------------------------------------
 
-public sealed record MovesView(DrainView[] Drains, RebalanceView? Rebalance, BreakerView Breaker) : IWireMessage;
+/// <summary>What there is of moves, as every control node is told of it: <see cref="MovesPortion"/>.</summary>
+public sealed record MovesView(DrainView[] Drains, RebalanceView? Rebalance, BreakerView Breaker);
+
+/// <summary>Some of what there is of moves.</summary>
+/// <param name="Part">
+/// A drain, or the rebalance, of which not all claims fit into one portion is in each of theirs; what misbehaves is spread likewise.
+/// </param>
+public sealed record MovesPortion(MovesView Part, Telling Telling) : IWireMessage
+{
+    /// <summary>All of a view.</summary>
+    public static IReadOnlyList<MovesPortion> Of(MovesView view, Guid life, long version)
+    {
+        var cut = Portions.Cut(Pieces(view), static piece => piece.Weight);
+        return
+        [
+            .. cut.Select((portion, number) => new MovesPortion(
+                Join([.. portion.Items.Select(static piece => piece.View)]), new Telling(life, version, number, cut.Count, portion.Bytes))),
+        ];
+    }
+
+    /// <summary>The same with as many claims as one message takes.</summary>
+    internal static DrainView Cut(DrainView drain) => Portions.Fitting(drain.Claims, drain.Claims.Length) is var shown
+        ? drain with { Claims = shown, More = drain.Claims.Length - shown.Length }
+        : drain;
+
+    internal static RebalanceView Cut(RebalanceView rebalance) => Portions.Fitting(rebalance.Claims, rebalance.Claims.Length) is var shown
+        ? rebalance with { Claims = shown, More = rebalance.Claims.Length - shown.Length }
+        : rebalance;
+
+    internal static BreakerView Cut(BreakerView breaker) => Portions.Fitting(breaker.Misbehaving, breaker.Misbehaving.Length) is var shown
+        ? breaker with { Misbehaving = shown, More = breaker.Misbehaving.Length - shown.Length }
+        : breaker;
+
+    /// <summary>One view of the parts of it, in their order.</summary>
+    internal static MovesView Join(IReadOnlyList<MovesView> parts)
+    {
+        var rebalances = parts.Select(static part => part.Rebalance).OfType<RebalanceView>().ToArray();
+        return new MovesView(
+            [
+                .. parts.SelectMany(static part => part.Drains).GroupBy(static drain => drain.Host).Select(static ofHost =>
+                    ofHost.First() with { Claims = [.. ofHost.SelectMany(static drain => drain.Claims)] }),
+            ],
+            rebalances.Length == 0 ? null : rebalances[0] with { Claims = [.. rebalances.SelectMany(static rebalance => rebalance.Claims)] },
+            parts[0].Breaker with { Misbehaving = [.. parts.SelectMany(static part => part.Breaker.Misbehaving)] });
+    }
+
+    /// <summary>The smallest views of which it is made: each of one drain, one claim, or one that misbehaves.</summary>
+    private static IEnumerable<(MovesView View, int Weight)> Pieces(MovesView view)
+    {
+        var nothing = new MovesView([], null, view.Breaker with { Misbehaving = [] });
+        yield return (nothing, WireWeight.Of(nothing));
+        foreach (var drain in view.Drains)
+        {
+            var empty = drain with { Claims = [] };
+            yield return (nothing with { Drains = [empty] }, WireWeight.Of(empty));
+            foreach (var claim in drain.Claims)
+                yield return (nothing with { Drains = [drain with { Claims = [claim] }] }, WireWeight.Of(claim));
+        }
+
+        if (view.Rebalance is { } rebalance)
+        {
+            var empty = rebalance with { Claims = [] };
+            yield return (nothing with { Rebalance = empty }, WireWeight.Of(empty));
+            foreach (var claim in rebalance.Claims)
+                yield return (nothing with { Rebalance = rebalance with { Claims = [claim] } }, WireWeight.Of(claim));
+        }
+
+        foreach (var one in view.Breaker.Misbehaving)
+            yield return (nothing with { Breaker = view.Breaker with { Misbehaving = [one] } }, WireWeight.Of(one));
+    }
+}
 
 /// <param name="State"><c>draining</c>, <c>drained</c>, or <c>blocked</c>: nothing that is left can move, each for its reason.</param>
-public sealed record DrainView(string Host, string State, string RequestedBy, DateTimeOffset StartedAt, MovingClaim[] Claims) : IWireMessage;
+public sealed record DrainView(string Host, string State, string RequestedBy, DateTimeOffset StartedAt, MovingClaim[] Claims) : IWireMessage
+{
+    /// <summary>So many claims follow that are not shown.</summary>
+    public int More { get; init; }
+}
 
 /// <param name="State"><c>running</c>, or what came of it.</param>
-public sealed record RebalanceView(string State, string RequestedBy, DateTimeOffset StartedAt, MovingClaim[] Claims) : IWireMessage;
+public sealed record RebalanceView(string State, string RequestedBy, DateTimeOffset StartedAt, MovingClaim[] Claims) : IWireMessage
+{
+    /// <summary>So many claims follow that are not shown.</summary>
+    public int More { get; init; }
+}
 
 /// <summary>A claim that the fabric moves by itself.</summary>
 /// <param name="State"><c>planned</c>, <c>waiting</c>, <c>blocked</c>, <c>moving</c>, <c>moved</c> or <c>stayed</c>.</param>
@@ -59,4 +153,8 @@ public sealed record MovingClaim(string ClaimId, string State, string From, stri
 
 /// <param name="Reason">Why automatic moves stand; null where they do not.</param>
 public sealed record BreakerView(
-    string? Reason, DateTimeOffset? TrippedAt, string? ResetBy, DateTimeOffset? ResetAt, string[] Misbehaving) : IWireMessage;
+    string? Reason, DateTimeOffset? TrippedAt, string? ResetBy, DateTimeOffset? ResetAt, string[] Misbehaving) : IWireMessage
+{
+    /// <summary>So many follow that are not shown.</summary>
+    public int More { get; init; }
+}

@@ -31,6 +31,13 @@ public static class Placement
         ArgumentNullException.ThrowIfNull(fleet);
         ArgumentNullException.ThrowIfNull(needs);
         ArgumentNullException.ThrowIfNull(host);
+        return WhyNot(needs, host, fleet.OfGroup(needs.ApartFrom).FirstOrDefault(other => other.Id != needs.ClaimId && other.IsAt(host.Name))?.Id);
+    }
+
+    /// <summary>As above.</summary>
+    /// <param name="near">A claim on that host of the group whose claims keep apart.</param>
+    internal static string? WhyNot(PlacementNeeds needs, HostPlace host, string? near)
+    {
         var name = host.Name;
         if (!host.Answers && host.Left)
             return NoHost(name);
@@ -45,13 +52,7 @@ public static class Placement
                 + "label it in its settings (node.labels), or choose another.";
         }
 
-        if (needs.ApartFrom is { } group && fleet.Claims.FirstOrDefault(other =>
-                other.Id != needs.ClaimId && other.ApartFrom == group && other.IsAt(name)) is { } near)
-        {
-            return $"Host {name} has claim {near.Id} of the group {group}, whose claims keep apart; choose another host.";
-        }
-
-        return null;
+        return near is null ? null : $"Host {name} has claim {near} of the group {needs.ApartFrom}, whose claims keep apart; choose another host.";
     }
 
     /// <summary>Hosts that a claim may be on: those with the most free functions of its models first, the same for equals each time.</summary>

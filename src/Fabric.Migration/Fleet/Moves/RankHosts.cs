@@ -14,10 +14,13 @@ namespace Fabric.Migration.Fleet.Moves;
 public sealed record RankHosts(PlacementNeeds Needs, string? Only, string? Current, bool Automatic, int Spread) : INoSerializationVerificationNeeded;
 
 /// <param name="Hosts">In the order in which they are to be tried.</param>
-/// <param name="Reasons">Why others are not among them.</param>
+/// <param name="Reasons">Why others are not among them: of the first few.</param>
 /// <param name="Held">Why nothing is to be tried at all.</param>
 public sealed record HostsRanked(ImmutableArray<string> Hosts, ImmutableArray<string> Reasons, string? Held) : INoSerializationVerificationNeeded
 {
+    /// <summary>Others of which no reason is told.</summary>
+    public int More { get; init; }
+
     /// <summary>Hosts of which each is as good as any other.</summary>
     public static HostsRanked OfEquals(IEnumerable<string> hosts, RankHosts question)
     {

@@ -31,7 +31,7 @@ public sealed class MovesActorTests : LoneNode
         var accepted = Assert.IsType<MovesAccepted>(await Ask(moves, Drain));
         var told = await ToldToMove();
 
-        Assert.Equal("alpha", Assert.Single(accepted.Moves.Drains).Host);
+        Assert.Equal("alpha", accepted.Drain!.Host);
         Assert.Equal(("demo", "alpha", "beta", "move-1"), (told.ClaimId, told.From, told.TargetHost, told.Request));
     }
 
@@ -86,7 +86,7 @@ public sealed class MovesActorTests : LoneNode
 
         var accepted = Assert.IsType<MovesAccepted>(await Ask(moves, Drain with { Host = "gamma" }));
 
-        Assert.Equal("gamma", Assert.Single(accepted.Moves.Drains).Host);
+        Assert.Equal("gamma", accepted.Drain!.Host);
     }
 
     [Fact]
@@ -97,15 +97,53 @@ public sealed class MovesActorTests : LoneNode
         Assert.Equal((RefusalCode.NotFound, "There is no host omega in the fabric; list the hosts."), (refused.Code, refused.Sentence));
     }
 
+    [Fact]
+    public async Task Hosts_that_fall_silent_trip_the_breaker()
+    {
+        var moves = await Begin("first");
+        Fleet.Tell(Silence.Instance);
+
+        await Ask(moves, Drain with { PlanOnly = true });
+
+        await AwaitConditionAsync(
+            async () => (await Described()).Moves?.Breaker.Reason is not null, Patience, cancellationToken: TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task One_that_stood_still_does_not_take_the_silence_that_it_wakes_up_in_for_the_fabrics()
+    {
+        var moves = await Begin("first");
+        await Ask(moves, Drain with { PlanOnly = true });
+        time.Advance(TimeSpan.FromSeconds(30));
+        Fleet.Tell(Silence.Instance);
+
+        await Ask(moves, Drain with { PlanOnly = true });
+        await Ask(moves, Drain);
+
+        await AwaitConditionAsync(async () => (await Described()).Moves is not null, Patience, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Null((await Described()).Moves!.Breaker.Reason);
+    }
+
     private static DrainHost Drain => new("alpha", 300, "ops", PlanOnly: false);
 
     private async Task<IActorRef> Begin(string name)
     {
-        var moves = Sys.ActorOf(MovesActor.Props(Claims, MovesOptions.Default, time), name);
+        var moves = Sys.ActorOf(MovesActor.Props(Claims, MovesOptions.Default, new BegunLongAgo(time)), name);
         await moves.Ask<ActorIdentity>(new Identify(name), Patience, TestContext.Current.CancellationToken);
-        // It waits until it has heard of every claim, by its clock.
-        time.Advance(TimeSpan.FromMinutes(1));
         return moves;
+    }
+
+    /// <summary>Of one that had heard of every claim before it looked first.</summary>
+    private sealed class BegunLongAgo(TimeProvider time) : TimeProvider
+    {
+        private int asked;
+
+        public override long TimestampFrequency => time.TimestampFrequency;
+
+        public override DateTimeOffset GetUtcNow() => time.GetUtcNow();
+
+        public override long GetTimestamp() =>
+            time.GetTimestamp() - (Interlocked.Increment(ref asked) == 1 ? 60 * TimestampFrequency : 0);
     }
 
     private async Task<StartMigration> ToldToMove() => await Claims.ExpectMsgAsync<StartMigration>(Patience, cancellationToken: TestContext.Current.CancellationToken);
@@ -115,6 +153,11 @@ public sealed class MovesActorTests : LoneNode
     private async Task<FleetDescribed> Described() => await Fleet.Ask<FleetDescribed>(new DescribeFleet(), Patience, TestContext.Current.CancellationToken);
 
     private sealed record Joined(string Host);
+
+    private sealed record Silence
+    {
+        public static Silence Instance { get; } = new();
+    }
 
     /// <summary>Two hosts, and a claim on the first; of moves it shows what it was told last.</summary>
     private sealed class FleetDouble : UntypedActor
@@ -130,11 +173,14 @@ public sealed class MovesActorTests : LoneNode
                 case DescribeFleet:
                     Sender.Tell(described);
                     break;
+                case Silence:
+                    described = described with { Hosts = [.. described.Hosts.Select(static host => host with { State = "unreachable" })] };
+                    break;
                 case Joined joined:
                     described = described with { Hosts = [.. described.Hosts, Host(joined.Host, null)] };
                     break;
-                case MovesView told:
-                    described = described with { Moves = told };
+                case MovesPortion { Telling.Portions: 1 } told:
+                    described = described with { Moves = told.Part };
                     break;
             }
         }

@@ -98,6 +98,24 @@ internal static partial class ResourceViews
 
         if (migration.Targets.Count > 0)
             screen.Table(sheet);
+        Show(screen, [.. migration.Source ?? [], .. migration.Targets.FirstOrDefault(static target => target.Possible)?.Found ?? []]);
+    }
+
+    /// <summary>Source and target of a plan, one below the other.</summary>
+    private static void Show(Screen screen, IReadOnlyList<PlannedDeviceResource> devices)
+    {
+        if (devices.Count == 0)
+            return;
+        var sheet = new Sheet("device", "driver", "migrates", "dirty tracking", "state format", "reset", "iommu group", "health");
+        foreach (var device in devices)
+        {
+            sheet.Add(
+                device.Id, device.Driver, device.Migrates is { } words ? string.Join(", ", words) : "known when open", device.DirtyTracking ?? "known when open",
+                device.StateFormat, string.Join(", ", device.ResetMethods), device.IommuGroup is { } group ? Number(group) : null,
+                new Cell(device.Health, device.Health == "Healthy" ? Tone.Good : Tone.Bad));
+        }
+
+        screen.Table(sheet);
     }
 
     private static void Show(Screen screen, IReadOnlyList<MovingClaimResource>? claims, int? more)

@@ -11,8 +11,11 @@ public sealed record DriverChoice(string? Override, string Why, ImmutableArray<D
     /// <summary>Nothing matches it: what most functions of a large host share.</summary>
     internal static DriverChoice CoreAlone { get; } = new(null, "no driver matches it", []);
 
+    /// <summary>See <see cref="DriverRegistration.StateFormat"/>.</summary>
+    public string? StateFormat { get; init; }
+
     internal bool IsSameAs(DriverChoice? other) =>
-        other is not null && other.Override == Override && other.Why == Why && other.PassedOver.SequenceEqual(PassedOver);
+        other is not null && other.StateFormat == StateFormat && other.Override == Override && other.Why == Why && other.PassedOver.SequenceEqual(PassedOver);
 }
 
 /// <param name="Reason">Why it was not taken.</param>

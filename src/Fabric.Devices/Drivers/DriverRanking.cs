@@ -27,7 +27,7 @@ internal sealed record DriverRanking(
         var others = Candidates.Where(candidate => candidate != taken).Select(candidate =>
             refused.FirstOrDefault(refusal => refusal.Driver == candidate.Driver.Name) ??
             new DriverPassedOver(candidate.Driver.Name, WhyNot(candidate, taken), Refused: false));
-        return new DriverChoice(Override, Why(taken, refused), [.. others, .. OnlyByOverride]);
+        return new DriverChoice(Override, Why(taken, refused), [.. others, .. OnlyByOverride]) { StateFormat = taken?.Driver.StackStateFormat };
     }
 
     private string Why(DriverCandidate? taken, IReadOnlyCollection<DriverPassedOver> refused) => (Override, taken) switch

@@ -44,6 +44,12 @@ public sealed record DriverRegistration(string Name, ImmutableArray<DriverId> Id
     /// <summary>Whether it may give its devices migration states; a device may have none all the same (VD-1).</summary>
     public bool Migrates { get; init; } = true;
 
+    /// <summary>
+    /// What its state streams are written in, such as <c>accelerator/2</c>: a device takes a state only where its driver has the same. Null where it
+    /// does not say, and a stream that does not fit is refused as it is loaded.
+    /// </summary>
+    public string? StateFormat { get; init; }
+
     /// <summary>The name of the driver that it stands in front of, where that is looked up among the host's.</summary>
     public string? InFrontOf { get; init; }
 
@@ -59,6 +65,9 @@ public sealed record DriverRegistration(string Name, ImmutableArray<DriverId> Id
                 yield return driver;
         }
     }
+
+    /// <summary>Of the first of its stack that says so.</summary>
+    internal string? StackStateFormat => Stack.Select(static driver => driver.StateFormat).FirstOrDefault(static format => format is not null);
 
     /// <summary>What its device is in when nobody has it; null for one without migration states.</summary>
     internal MigrationState? FreshState => Stack.Any(static driver => driver.Migrates) ? MigrationState.Running : null;

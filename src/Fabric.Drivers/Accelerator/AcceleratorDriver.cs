@@ -28,7 +28,10 @@ public sealed class AcceleratorDriver : MigratingDriver
         "accelerator",
         new PciIds(AcceleratorIds.Vendor, AcceleratorIds.VirtualFunction),
         "accelerator-vf",
-        context => Props.Create(() => new AcceleratorDriver(context)));
+        context => Props.Create(() => new AcceleratorDriver(context)))
+    {
+        StateFormat = $"accelerator/{AcceleratorStreamFormat.Version}",
+    };
 
     /// <summary>
     /// A device found in the middle of a migration has lost its stream with the driver: ERROR, until a reset (MG-31). A log that nobody knows of is

@@ -33,7 +33,10 @@ public sealed class QatDriver : MigratingDriver
     public static ImmutableArray<DriverRegistration> Registrations { get; } =
     [
         .. QatIds.VirtualFunctions.Select(static device => new DriverRegistration(
-            "qat", new PciIds(QatIds.Vendor, device), $"qat-{device:x4}", static context => Props.Create(() => new QatDriver(context)))),
+            "qat", new PciIds(QatIds.Vendor, device), $"qat-{device:x4}", static context => Props.Create(() => new QatDriver(context)))
+        {
+            StateFormat = $"qat/{QatState.Version}",
+        }),
     ];
 
     /// <summary>A VF that was found suspended was so for a driver that failed, and its stream is lost.</summary>

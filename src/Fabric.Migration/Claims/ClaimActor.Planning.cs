@@ -221,7 +221,7 @@ public sealed partial class ClaimActor
         CreateClaim create => [.. create.Devices.Select(static ask => new DeviceNeed(ask.Model, ask.Device))],
         PlaceElsewhere => [.. state.Devices.Select(static device => new DeviceNeed(device.Model, Device: null))],
         _ => [.. state.Devices.Zip(
-            status!.Devices, static (device, now) => new DeviceNeed(device.Model, Device: null, now.StateBytes, now.Driver, now.Ids))],
+            status!.Devices, static (device, now) => new DeviceNeed(device.Model, Device: null, now.StateBytes, now.Driver, now.Ids, now.Shown?.StateFormat))],
     };
 
     private void OnPlanned(TargetPlanned planned)
@@ -352,7 +352,7 @@ public sealed partial class ClaimActor
             plan?.Id,
             state.Host,
             [.. state.Addresses],
-            [.. looked.Answers.OrderBy(static answer => answer.Devices.Length == 0).Select(static answer => new TargetAnswer(answer.Host, answer.Devices, answer.Reasons))],
+            [.. looked.Answers.OrderBy(static answer => answer.Devices.Length == 0).Select(static answer => new TargetAnswer(answer.Host, answer.Devices, answer.Reasons) { Shown = answer.Shown })],
             [.. looked.Reasons.Lines, .. looked.NotLooked == 0 ? Array.Empty<string>() : [$"{looked.NotLooked} more hosts were not asked; name one to have it looked at."]],
             stateBytes,
             state.MemoryBytes,
@@ -361,7 +361,10 @@ public sealed partial class ClaimActor
             measured?.Number,
             measured is null ? null : PredictedDowntime(stateBytes + state.MemoryBytes, start.BandwidthLimit > 0 ? Math.Min(start.BandwidthLimit, measured.RateAtStop) : measured.RateAtStop),
             measured is null ? null : PredictedDowntime(measured.LeftAtStop, measured.RateAtStop),
-            start.DowntimeLimitMs));
+            start.DowntimeLimitMs)
+        {
+            Source = [.. status.Devices.Select(static device => device.Shown).OfType<PlannedDevice>()],
+        });
     }
 
     /// <summary>What a migration to where a host has said yes stands on.</summary>
@@ -371,6 +374,7 @@ public sealed partial class ClaimActor
             ("generation", state.Generation.ToString(CultureInfo.InvariantCulture)),
             ("source", $"{state.Host}/{Shown(state.Addresses)}"),
             ("source's drivers", Shown(status!.Devices.Select(static device => device.Driver ?? "none"))),
+            ("source's state format", Shown(status.Devices.Select(static device => device.Shown?.StateFormat ?? "any"))),
             ("device state", $"{status.Devices.Sum(static device => device.StateBytes)} bytes"),
             ("memory", $"{state.MemoryBytes} bytes"),
             ("target", answer.Devices.Length == 0 ? "none" : $"{answer.Host}/{Shown(answer.Devices)}"),

@@ -135,11 +135,19 @@ public sealed record ClaimPlanned(string Would) : IWireMessage;
 /// <param name="MeasuredBy">The migration that measured it.</param>
 public sealed record MigrationPlanned(
     string ClaimId, string? Id, string From, string[] FromDevices, TargetAnswer[] Targets, string[] Reasons, long StateBytes, long MemoryBytes,
-    long BytesPerSecond, long LeftBytes, int? MeasuredBy, double? TotalMs, double? DowntimeMs, int DowntimeLimitMs) : IWireMessage;
+    long BytesPerSecond, long LeftBytes, int? MeasuredBy, double? TotalMs, double? DowntimeMs, int DowntimeLimitMs) : IWireMessage
+{
+    /// <summary>The functions that the claim has.</summary>
+    public PlannedDevice[] Source { get; init; } = [];
+}
 
 /// <param name="Devices">The functions that it would take; empty where it can not.</param>
 /// <param name="Reasons">Why not, each with its remedy.</param>
-public sealed record TargetAnswer(string Host, string[] Devices, string[] Reasons) : IWireMessage;
+public sealed record TargetAnswer(string Host, string[] Devices, string[] Reasons) : IWireMessage
+{
+    /// <summary>Of <see cref="Devices"/>.</summary>
+    public PlannedDevice[] Shown { get; init; } = [];
+}
 
 public sealed record ClaimDescribed(ClaimView Claim) : IWireMessage;
 

@@ -298,7 +298,9 @@ internal sealed partial class AttachmentActor : UntypedActor, IWithUnboundedStas
         };
         var client = ValueOf(await DeviceClient.OpenAsync(found.Front, HolderOf(claimId), self), $"{host.Host}/{address} could not be opened");
         var flags = await client.GetMigrationFlagsAsync();
-        return new HeldDevice(address, found.Status, client, flags.IsOk ? flags.Value : null);
+        // Of a device that logs nothing at the moment it changes nothing (MG-42), and tells whether it can.
+        var logs = await client.StopDmaLoggingAsync();
+        return new HeldDevice(address, found.Status, client, flags.IsOk ? flags.Value : null, logs.IsOk);
     }
 
     private void Use(Opened opened)
@@ -467,7 +469,10 @@ internal sealed partial class AttachmentActor : UntypedActor, IWithUnboundedStas
     private AttachedDevice[] Describe() => devices.IsEmpty
         ? [.. addresses.Select(static address => new AttachedDevice(address, Driver: null, Ids: null, StateBytes: 0, Flags: null))]
         : [.. devices.Select(static held => new AttachedDevice(
-            held.Address, held.Status.Driver, held.Status.Ids.ToString(), held.Status.StateBytes ?? 0, held.Flags))];
+            held.Address, held.Status.Driver, held.Status.Ids.ToString(), held.Status.StateBytes ?? 0, held.Flags)
+        {
+            Shown = TargetPlanner.Show(held.Status) with { Flags = held.Flags, LogsDma = held.LogsDma },
+        })];
 
     private void Refuse(IHostCommand command, string reason) =>
         Tell(new CommandFailed(claimId, host.Host, command.Generation, Device, command.GetType().Name, reason, Gone: false));

@@ -6,7 +6,8 @@ namespace Fabric.Migration.Hosts;
 /// <summary>A function that an attachment has open.</summary>
 /// <param name="Status">As its host described it when it was opened.</param>
 /// <param name="Flags">What it migrates with; null where it does not.</param>
-internal sealed record HeldDevice(string Address, DeviceStatus Status, DeviceClient Client, MigrationFlags? Flags)
+/// <param name="LogsDma">It can tell which pages it wrote.</param>
+internal sealed record HeldDevice(string Address, DeviceStatus Status, DeviceClient Client, MigrationFlags? Flags, bool LogsDma)
 {
     /// <summary>Where its state is written to, at the target.</summary>
     public IMigrationStream? Inbound { get; init; }

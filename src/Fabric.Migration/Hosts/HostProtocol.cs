@@ -40,7 +40,20 @@ public interface IOpeningCommand : IAttachmentCommand
 /// <param name="StateBytes">Device state the source has; 0 when the claim is new.</param>
 /// <param name="Driver">The source's driver, which the target must have; null when the claim is new.</param>
 /// <param name="Ids">The source's <c>vendor:device</c>; null when the claim is new.</param>
-public sealed record DeviceNeed(string Model, string? Device, long StateBytes = 0, string? Driver = null, string? Ids = null) : IWireMessage;
+/// <param name="StateFormat">What the source's state is written in; null when the claim is new, or its driver does not say.</param>
+public sealed record DeviceNeed(
+    string Model, string? Device, long StateBytes = 0, string? Driver = null, string? Ids = null, string? StateFormat = null) : IWireMessage;
+
+/// <summary>A function as a plan shows it, at either end.</summary>
+/// <param name="Driver">Null where it is not known.</param>
+/// <param name="StateFormat">What its state is written in; null where its driver does not say.</param>
+/// <param name="ResetMethods">As sysfs spells them, in the order in which they are tried.</param>
+/// <param name="IommuGroup">Null where it has none.</param>
+/// <param name="Flags">What it migrates with; null where that is known only when it is open, and where it does not migrate.</param>
+/// <param name="LogsDma">It tells which pages it wrote; null where that is known only when it is open.</param>
+public sealed record PlannedDevice(
+    string Device, string? Driver, string? StateFormat, string[] ResetMethods, int? IommuGroup, string Health, MigrationFlags? Flags, bool? LogsDma)
+    : IWireMessage;
 
 /// <summary>Looks whether this host could run a claim of these devices, and touches nothing. Answered with <see cref="TargetPlanned"/>.</summary>
 /// <param name="Devices">A function each, in the claim's order.</param>
@@ -107,7 +120,11 @@ public interface IHostReport : IClaimMessage
 /// <param name="Devices">The functions it would take, one for each that is needed, in that order; empty where the answer is no.</param>
 /// <param name="Reasons">Why not, each with its remedy; empty where the answer is yes.</param>
 /// <param name="Life">Of the host that answers: another each time that its daemon is started.</param>
-public sealed record TargetPlanned(string ClaimId, string Host, long Generation, string[] Devices, string[] Reasons, long Life = 0) : IHostReport;
+public sealed record TargetPlanned(string ClaimId, string Host, long Generation, string[] Devices, string[] Reasons, long Life = 0) : IHostReport
+{
+    /// <summary>Of <see cref="Devices"/>.</summary>
+    public PlannedDevice[] Shown { get; init; } = [];
+}
 
 public sealed record Attached(string ClaimId, string Host, long Generation, string Device) : IHostReport;
 
@@ -175,7 +192,11 @@ public sealed record AttachmentStatus(
 /// <param name="Driver">Null until it is open, or where it has none.</param>
 /// <param name="Ids"><c>vendor:device</c>; null until it is open.</param>
 /// <param name="Flags">What it migrates with; null until it is open, and where it does not migrate.</param>
-public sealed record AttachedDevice(string Device, string? Driver, string? Ids, long StateBytes, MigrationFlags? Flags) : IWireMessage;
+public sealed record AttachedDevice(string Device, string? Driver, string? Ids, long StateBytes, MigrationFlags? Flags) : IWireMessage
+{
+    /// <summary>As a plan shows it; null until it is open.</summary>
+    public PlannedDevice? Shown { get; init; }
+}
 
 public enum AttachmentPhase
 {

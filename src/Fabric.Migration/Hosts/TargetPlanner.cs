@@ -19,9 +19,17 @@ internal static class TargetPlanner
                 taken[index] = Named(host, need, need.Device, devices, taken, reasons);
         }
 
-        return new TargetPlanned(
-            plan.ClaimId, host, plan.Generation, reasons.Count == 0 ? [.. taken.Select(static device => device!.Address.ToString())] : [], [.. reasons]);
+        DeviceStatus[] given = reasons.Count == 0 ? [.. taken.Select(static device => device!)] : [];
+        return new TargetPlanned(plan.ClaimId, host, plan.Generation, [.. given.Select(static device => device.Address.ToString())], [.. reasons])
+        {
+            Shown = [.. given.Select(Show)],
+        };
     }
+
+    /// <summary>What is known of a function that nobody has open.</summary>
+    public static PlannedDevice Show(DeviceStatus device) => new(
+        device.Address.ToString(), device.Driver, device.Choice?.StateFormat, [.. device.ResetMethods], device.IommuGroup, device.Health.ToString(),
+        Flags: null, LogsDma: null);
 
     private static DeviceStatus? Named(
         string host, DeviceNeed need, string address, DeviceList devices, DeviceStatus?[] taken, List<string> reasons)
@@ -36,7 +44,7 @@ internal static class TargetPlanner
         else if (taken.Contains(device))
             reasons.Add($"{host}/{address} is asked for twice; name another, or leave it to the host.");
         else
-            CheckFit(host, need, device, reasons);
+            CheckFit(host, need, device, devices, reasons);
         if (device is { Physical: false, State: not DeviceState.Closed })
             reasons.Add(WhyNotFree(host, device));
         return device;
@@ -59,12 +67,12 @@ internal static class TargetPlanner
             return;
         }
 
-        if (TakeFitting(plan, index, free, taken, []))
+        if (TakeFitting(plan, index, free, devices, taken, []))
             return;
         var misfits = new List<string>();
         foreach (var device in free.Except(taken))
         {
-            CheckFit(host, need, device!, misfits);
+            CheckFit(host, need, device!, devices, misfits);
             if (misfits.Count > 0)
                 break;
         }
@@ -80,14 +88,15 @@ internal static class TargetPlanner
     }
 
     /// <summary>Takes a free device that fits; where one that was taken for another need is the only one, that need takes another.</summary>
-    private static bool TakeFitting(PlanTarget plan, int index, DeviceStatus[] free, DeviceStatus?[] taken, HashSet<DeviceStatus> seen)
+    private static bool TakeFitting(
+        PlanTarget plan, int index, DeviceStatus[] free, DeviceList devices, DeviceStatus?[] taken, HashSet<DeviceStatus> seen)
     {
         foreach (var device in free)
         {
-            if (!Fits(plan.Devices[index], device) || !seen.Add(device))
+            if (!Fits(plan.Devices[index], device, devices) || !seen.Add(device))
                 continue;
             var holder = Array.IndexOf(taken, device);
-            if (holder >= 0 && (plan.Devices[holder].Device is not null || !TakeFitting(plan, holder, free, taken, seen)))
+            if (holder >= 0 && (plan.Devices[holder].Device is not null || !TakeFitting(plan, holder, free, devices, taken, seen)))
                 continue;
             taken[index] = device;
             return true;
@@ -108,19 +117,36 @@ internal static class TargetPlanner
             : $"{host} has no device of model {need.Model}, nor of any other that can be claimed; choose a host that has one.";
     }
 
-    private static bool Fits(DeviceNeed need, DeviceStatus device)
+    private static bool Fits(DeviceNeed need, DeviceStatus device, DeviceList devices)
     {
         var misfits = new List<string>();
-        CheckFit("", need, device, misfits);
+        CheckFit("", need, device, devices, misfits);
         return device.Model == need.Model && misfits.Count == 0;
     }
 
-    private static void CheckFit(string host, DeviceNeed need, DeviceStatus device, List<string> reasons)
+    private static void CheckFit(string host, DeviceNeed need, DeviceStatus device, DeviceList devices, List<string> reasons)
     {
+        if (device is { State: DeviceState.Closed, Health: not DeviceHealth.Healthy })
+            reasons.Add($"{host}/{device.Address} is {device.Health}: {device.Reason}; {device.WayBack}, or choose another device.");
+        if (device is { ResetMethods.IsEmpty: true, MdevUuid: null })
+            reasons.Add($"{host}/{device.Address} has no reset method, and what was in it would be left to the claim; choose one that has.");
+        // A group has one owner (LC-13), and no two claims share one.
+        if (device.IommuGroup is { } group && devices.Devices.FirstOrDefault(other =>
+                other.IommuGroup == group && other.Address != device.Address && other.State == DeviceState.Open) is { } beside)
+        {
+            reasons.Add(
+                $"{host}/{device.Address} shares IOMMU group {group} with {beside.Address}, which {beside.Holder} holds; release that, or choose another device.");
+        }
+
         if (need.Driver is not null && device.Driver != need.Driver)
             reasons.Add($"{host}/{device.Address} is bound to driver {device.Driver ?? "none"}, the source to {need.Driver}; bind the same driver.");
         if (need.StateBytes != 0 && device.StateBytes != need.StateBytes)
             reasons.Add($"{host}/{device.Address} has {device.StateBytes} bytes of device state, the source {need.StateBytes}; choose a target of the same size.");
+        if (need.StateFormat is not null && device.Choice?.StateFormat is { } format && format != need.StateFormat)
+        {
+            reasons.Add(
+                $"{host}/{device.Address} takes states of format {format}, the source writes {need.StateFormat}; run the same version of driver {device.Driver}.");
+        }
     }
 
     /// <summary>Several devices may lack the same.</summary>

@@ -313,15 +313,28 @@ internal sealed record StartMigrationRequest(
 /// <summary>A migration that is only planned.</summary>
 /// <param name="To">Where it would lead; absent where no host can take the claim.</param>
 /// <param name="Targets">Every host that was looked at, the best first, each with its answer.</param>
+/// <param name="Source">The functions that the claim has, as they are.</param>
 /// <param name="MibPerS">As it was measured by <see cref="MeasuredBy"/>; absent where the claim has not migrated yet: nothing is known then.</param>
 /// <param name="TotalMs">Predicted for carrying everything once at that rate.</param>
 /// <param name="DowntimeMs">Predicted, if the stop has to carry as much as the last one.</param>
 internal sealed record MigrationPlanResource(
     string From, IReadOnlyList<string> FromDevices, string? To, IReadOnlyList<TargetPlanResource> Targets, long StateBytes, long MemoryBytes,
-    double? MibPerS, double? TotalMs, double? DowntimeMs, int DowntimeLimitMs, string? MeasuredBy);
+    double? MibPerS, double? TotalMs, double? DowntimeMs, int DowntimeLimitMs, string? MeasuredBy, IReadOnlyList<PlannedDeviceResource> Source);
 
 /// <param name="Devices">The functions that it would take; none where it can not.</param>
-internal sealed record TargetPlanResource(string Host, bool Possible, IReadOnlyList<string> Devices, IReadOnlyList<string> Reasons);
+/// <param name="Found">Those functions, as they are.</param>
+internal sealed record TargetPlanResource(
+    string Host, bool Possible, IReadOnlyList<string> Devices, IReadOnlyList<string> Reasons, IReadOnlyList<PlannedDeviceResource> Found);
+
+/// <summary>A function at either end of a planned migration.</summary>
+/// <param name="Migrates">Words of <c>stop-copy</c>, <c>p2p</c>, <c>pre-copy</c>; absent where that is known only when it is open.</param>
+/// <param name="DirtyTracking">
+/// <c>device</c>: it tells which pages of memory it wrote; <c>none</c>: all of them are sent once more in the stop; absent as above.
+/// </param>
+/// <param name="StateFormat">What its state is written in; absent where its driver does not say.</param>
+internal sealed record PlannedDeviceResource(
+    string Id, string? Driver, IReadOnlyList<string>? Migrates, string? DirtyTracking, string? StateFormat, IReadOnlyList<string> ResetMethods,
+    int? IommuGroup, string Health);
 
 /// <summary><c>GET /api/v1/migrations/{id}</c>.</summary>
 /// <param name="Id"><c>claim.n</c>, counted from 1 in each claim.</param>

@@ -2,6 +2,8 @@ using System.Globalization;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
 using Fabric.Migration.Fleet.Moves;
+using Fabric.Migration.Hosts;
+using MigrationFlags = Fabric.Vfio.Migration.MigrationFlags;
 
 namespace Fabric.Node.Api;
 
@@ -162,14 +164,36 @@ internal static class Mapping
         plan.From,
         plan.FromDevices,
         plan.Id is null ? null : plan.Targets[0].Host,
-        [.. plan.Targets.Select(static target => new TargetPlanResource(target.Host, target.Devices.Length > 0, target.Devices, target.Reasons))],
+        [.. plan.Targets.Select(target => new TargetPlanResource(target.Host, target.Devices.Length > 0, target.Devices, target.Reasons,
+            [.. target.Shown.Select(device => ToResource(target.Host, device))]))],
         plan.StateBytes,
         plan.MemoryBytes,
         plan.BytesPerSecond == 0 ? null : plan.BytesPerSecond / 1048576.0,
         plan.TotalMs,
         plan.DowntimeMs,
         plan.DowntimeLimitMs,
-        plan.MeasuredBy is { } number ? string.Create(CultureInfo.InvariantCulture, $"{plan.ClaimId}.{number}") : null);
+        plan.MeasuredBy is { } number ? string.Create(CultureInfo.InvariantCulture, $"{plan.ClaimId}.{number}") : null,
+        [.. plan.Source.Select(device => ToResource(plan.From, device))]);
+
+    private static PlannedDeviceResource ToResource(string host, PlannedDevice device) => new(
+        $"{host}/{device.Device}",
+        device.Driver,
+        device.Flags is { } flags ? [.. Words(flags)] : null,
+        device.LogsDma switch { true => "device", false => "none", null => null },
+        device.StateFormat,
+        device.ResetMethods,
+        device.IommuGroup,
+        device.Health);
+
+    private static IEnumerable<string> Words(MigrationFlags flags)
+    {
+        if (flags.HasFlag(MigrationFlags.StopCopy))
+            yield return "stop-copy";
+        if (flags.HasFlag(MigrationFlags.P2P))
+            yield return "p2p";
+        if (flags.HasFlag(MigrationFlags.PreCopy))
+            yield return "pre-copy";
+    }
 
     public static EventResource ToResource(NumberedEvent numbered) => new(
         numbered.Id, numbered.Event.Time, numbered.Event.Kind, numbered.Event.Subject, numbered.Event.Node, numbered.Event.Message);

@@ -22,9 +22,11 @@ public abstract class LoneNode() : TestKit(Config, "fabric")
     public override async ValueTask InitializeAsync()
     {
         await base.InitializeAsync();
-        var up = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        Cluster.Get(Sys).RegisterOnMemberUp(up.SetResult);
-        await Cluster.Get(Sys).JoinAsync(Cluster.Get(Sys).SelfAddress, TestContext.Current.CancellationToken);
-        await up.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        var cluster = Cluster.Get(Sys);
+        await cluster.JoinAsync(cluster.SelfAddress, TestContext.Current.CancellationToken);
+        // What a node reads of its members comes a moment after the event of its own arrival.
+        await AwaitConditionAsync(
+            () => Task.FromResult(cluster.State.Members.Any(static member => member.Status == MemberStatus.Up)),
+            TimeSpan.FromSeconds(30), cancellationToken: TestContext.Current.CancellationToken);
     }
 }

@@ -1,6 +1,8 @@
 using Fabric.Devices;
+using Fabric.Devices.Drivers;
 using Fabric.Migration.Hosts;
 using Fabric.Pci;
+using Fabric.Vfio.Migration;
 
 namespace Fabric.Migration.Tests.Hosts;
 
@@ -11,7 +13,7 @@ public sealed class TargetPlannerTests
 
     private static readonly DeviceStatus Free = new(
         PciAddress.Parse(First), new PciIds(0x1b36, 0xfab1), "accelerator", Physical: false, "accelerator-vf", DeviceState.Closed, DeviceHealth.Healthy,
-        Migration: null, Holder: null, StateBytes: 4096, IommuGroup: null, PhysicalFunction: null, ResetMethods: []);
+        Migration: null, Holder: null, StateBytes: 4096, IommuGroup: null, PhysicalFunction: null, ResetMethods: ["flr"]);
 
     [Fact]
     public void A_free_device_of_the_model_that_is_named_is_taken()
@@ -213,6 +215,67 @@ public sealed class TargetPlannerTests
             ],
             planned.Reasons);
     }
+
+    [Fact]
+    public void A_device_that_nothing_resets_is_refused()
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 has no reset method, and what was in it would be left to the claim; choose one that has.",
+            Plan(Unnamed, Free with { ResetMethods = [] }));
+    }
+
+    [Fact]
+    public void A_device_whose_iommu_group_somebody_has_is_refused()
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 shares IOMMU group 7 with fab0:01:00.2, which claim other holds; release that, or choose another device.",
+            Plan(Unnamed, Free with { IommuGroup = 7 }, At(Second) with { IommuGroup = 7, State = DeviceState.Open, Holder = "claim other" }));
+    }
+
+    [Fact]
+    public void A_device_of_another_iommu_group_is_taken_before_it()
+    {
+        AssertYes("fab0:01:00.3", Plan(
+            Unnamed,
+            Free with { IommuGroup = 7 },
+            At(Second) with { IommuGroup = 7, State = DeviceState.Open, Holder = "claim other" },
+            At("fab0:01:00.3") with { IommuGroup = 8 }));
+    }
+
+    [Fact]
+    public void A_device_that_is_not_healthy_is_refused_with_its_way_back()
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 is Unknown: its link is down; wait for the link, or choose another device.",
+            Plan(Unnamed, Free with { Health = DeviceHealth.Unknown, Reason = "its link is down", WayBack = "wait for the link" }));
+    }
+
+    [Fact]
+    public void A_device_whose_driver_reads_another_state_format_is_refused()
+    {
+        AssertNo(
+            "beta/fab0:01:00.1 takes states of format accelerator/3, the source writes accelerator/2; run the same version of driver accelerator-vf.",
+            Plan(Unnamed with { StateFormat = "accelerator/2" }, Of("accelerator/3")));
+    }
+
+    [Fact]
+    public void A_driver_that_does_not_say_its_state_format_is_not_refused_for_it()
+    {
+        AssertYes(First, Plan(Unnamed with { StateFormat = "accelerator/2" }, Free));
+        AssertYes(First, Plan(Unnamed, Of("accelerator/3")));
+    }
+
+    [Fact]
+    public void What_is_known_of_the_device_is_in_the_answer()
+    {
+        var shown = Assert.Single(Plan(Unnamed, Of("accelerator/2") with { IommuGroup = 7 }).Shown);
+
+        Assert.Equal(
+            (First, "accelerator-vf", "accelerator/2", "flr", 7, "Healthy", (MigrationFlags?)null, (bool?)null),
+            (shown.Device, shown.Driver, shown.StateFormat, Assert.Single(shown.ResetMethods), shown.IommuGroup, shown.Health, shown.Flags, shown.LogsDma));
+    }
+
+    private static DeviceStatus Of(string format) => Free with { Choice = new DriverChoice(null, "it matches", []) { StateFormat = format } };
 
     private static DeviceNeed Unnamed { get; } = new("accelerator", Device: null, StateBytes: 4096, "accelerator-vf", "1b36:fab1");
 

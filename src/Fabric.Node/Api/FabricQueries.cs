@@ -23,6 +23,10 @@ internal sealed class FabricQueries(
 
     private const int FleetAttempts = 2;
 
+    private static readonly TimeSpan JoinDeadline = TimeSpan.FromSeconds(10);
+
+    private static readonly TimeSpan JoinLook = TimeSpan.FromMilliseconds(100);
+
     private static readonly TimeSpan LongDeadline = TimeSpan.FromSeconds(150);
 
     /// <summary>When a request to a claim that is made now is given up.</summary>
@@ -63,8 +67,10 @@ internal sealed class FabricQueries(
     /// <param name="map">Null for an answer that does not belong to the question.</param>
     public async Task<IResult> AskMovesAsync(IMovesCommand command, Func<object, IResult?> map)
     {
-        if (presence.Current?.Moves is not { } moves)
+        if (presence.Current is not { Moves: { } moves } membership)
             return NotJoined();
+        if (command is DrainHost drain)
+            await HostAsync(membership, drain.Host);
         try
         {
             var reply = await moves.Ask<object>(command, ClaimDeadline);
@@ -132,7 +138,7 @@ internal sealed class FabricQueries(
                 : NotJoined();
         }
 
-        if (membership.Members.Host(hostName) is not { } member)
+        if (await HostAsync(membership, hostName) is not { } member)
             return Problems.NotFound($"There is no host {hostName} in the fabric; list the hosts.");
         if (!membership.Members.IsReachable(member))
             return Problems.Timeout($"{hostName} does not answer at the moment; look at its daemon.");
@@ -150,6 +156,15 @@ internal sealed class FabricQueries(
         }
 
         IResult Shown(object reply) => reply is OperationRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected(hostName, reply);
+    }
+
+    /// <summary>A host that is up where it runs may be joining here for a moment still.</summary>
+    private async Task<Member?> HostAsync(Membership membership, string name)
+    {
+        var began = time.GetTimestamp();
+        while (membership.Members.Host(name) is null && membership.Members.IsJoining(name) && time.GetElapsedTime(began) < JoinDeadline)
+            await Task.Delay(JoinLook, time);
+        return membership.Members.Host(name);
     }
 
     /// <summary>The events that a control node tells, as they come, until the caller goes or the control node does.</summary>

@@ -57,5 +57,5 @@ public sealed class PromisesTests
         [.. promises.OrderedFor(claim, new DeviceList([Device(First), Device(Second)])).Devices.Select(static device => device.Address.ToString())];
 
     private static DeviceStatus Device(string address) => new(
-        PciAddress.Parse(address), new PciIds(0x1b36, 0xfab1), "accelerator-vf", Physical: false, "accelerator-vf", DeviceState.Closed, DeviceHealth.Healthy, null, null, 1, null, null, []);
+        PciAddress.Parse(address), new PciIds(0x1b36, 0xfab1), "accelerator-vf", Physical: false, "accelerator-vf", DeviceState.Closed, DeviceHealth.Healthy, null, null, 1, null, null, ["flr"]);
 }

@@ -83,7 +83,7 @@ internal sealed class SimulatedHost : SimulatedNode
     }
 
     private DeviceList List() => new([.. Functions.Select(function => new DeviceStatus(
-        function.Address, Ids, Model, Physical: false, "accelerator-vf", StateOf(function), DeviceHealth.Healthy, null, function.Holder, 4096, null, null, []))]);
+        function.Address, Ids, Model, Physical: false, "accelerator-vf", StateOf(function), DeviceHealth.Healthy, null, function.Holder, 4096, null, null, ["flr"]))]);
 
     private static DeviceState StateOf(SimulatedFunction function) => function switch
     {

@@ -3,6 +3,7 @@ using Akka.Actor;
 using Akka.Event;
 using Fabric.Devices;
 using Fabric.Migration.DataPlane;
+using Fabric.Migration.Hosts.Runs;
 using Fabric.Migration.Tracing;
 using Fabric.Pci;
 using Fabric.Vfio;
@@ -12,8 +13,9 @@ using static Fabric.Migration.Hosts.MigrationBrokenException;
 namespace Fabric.Migration.Hosts;
 
 /// <summary>What an attachment needs of its host.</summary>
+/// <param name="Runs">Who is told what runs; null for nobody.</param>
 internal sealed record AttachmentContext(
-    string Host, IActorRef Devices, IConsumerFactory Consumers, DataPlaneListener Listener, TimeProvider Time);
+    string Host, IActorRef Devices, IConsumerFactory Consumers, DataPlaneListener Listener, TimeProvider Time, IRunLog? Runs);
 
 /// <summary>Ask for an <see cref="AttachmentStatus"/>, which goes to the parent.</summary>
 internal sealed record ReportStatus
@@ -268,8 +270,8 @@ internal sealed partial class AttachmentActor : UntypedActor, IWithUnboundedStas
         var opened = ImmutableArray.CreateBuilder<HeldDevice>(command.Devices.Length);
         foreach (var address in command.Devices)
             opened.Add(await OpenAsync(address, self));
-        var created = host.Consumers.Create(
-            claimId, [.. opened.Select(static device => device.Status.Model)], command.MemoryBytes, command.StepsPerSecond);
+        var created = Recorded(host.Consumers.Create(
+            claimId, [.. opened.Select(static device => device.Status.Model)], command.MemoryBytes, command.StepsPerSecond));
         try
         {
             var reached = lease == Lease.None ? created.Memory : new LeasedMemory(created.Memory, lease);
@@ -287,6 +289,11 @@ internal sealed partial class AttachmentActor : UntypedActor, IWithUnboundedStas
             throw;
         }
     }
+
+    private IConsumer Recorded(IConsumer created) => host.Runs is { } log
+        ? new RecordedConsumer(
+            created, new RunRecord(0, RunEvent.Afresh, claimId, host.Host, Device), () => Volatile.Read(ref generation), log, host.Time)
+        : created;
 
     private async Task<HeldDevice> OpenAsync(string address, IActorRef self)
     {

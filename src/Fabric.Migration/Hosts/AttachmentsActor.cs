@@ -4,6 +4,7 @@ using Akka.Actor;
 using Akka.Event;
 using Fabric.Devices;
 using Fabric.Migration.DataPlane;
+using Fabric.Migration.Hosts.Runs;
 using Fabric.Pci;
 
 namespace Fabric.Migration.Hosts;
@@ -52,9 +53,9 @@ public sealed partial class AttachmentsActor : UntypedActor, IWithTimers
 
     public ITimerScheduler Timers { get; set; } = null!;
 
-    public static Props Props(string host, IActorRef devices, IConsumerFactory consumers, DataPlaneListener listener, TimeProvider time)
+    public static Props Props(string host, IActorRef devices, IConsumerFactory consumers, DataPlaneListener listener, TimeProvider time, IRunLog? runs = null)
     {
-        var context = new AttachmentContext(host, devices, consumers, listener, time);
+        var context = new AttachmentContext(host, devices, consumers, listener, time, runs);
         return Props(host, devices, (claimId, functions, lease) => AttachmentActor.Props(claimId, functions, lease, context), time);
     }
 

@@ -46,6 +46,9 @@ internal sealed record NodeSettings
 
     public string DataDirectory { get; init; } = "data";
 
+    /// <summary>Where a host records what runs on it, a line of JSON each; nowhere when empty.</summary>
+    public string RunLog { get; init; } = "";
+
     /// <summary>What claims select hosts by, <c>key=value</c> each.</summary>
     public string[] Labels { get; init; } = [];
 }

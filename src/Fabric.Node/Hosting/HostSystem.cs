@@ -34,11 +34,13 @@ internal sealed class HostSystem : IAsyncDisposable
     private readonly EmulatedBus bus;
     private readonly SqliteJournal journal;
     private readonly HistoryTrouble trouble;
+    private readonly RunLogFile? runs;
 
     private HostSystem(
         EmulatedBus bus, SqliteJournal journal, HistoryTrouble trouble, DataPlaneListener listener, ActorSystem system, IActorRef devices,
-        IActorRef attachments)
+        IActorRef attachments, RunLogFile? runs)
     {
+        this.runs = runs;
         this.bus = bus;
         this.journal = journal;
         this.trouble = trouble;
@@ -62,6 +64,7 @@ internal sealed class HostSystem : IAsyncDisposable
     /// <exception cref="SettingsException">See <see cref="SqliteJournal.OpenHistory"/>.</exception>
     public static HostSystem Start(FabricSettings settings, ILoggerFactory loggers, TimeProvider time, NodeCredentials? credentials = null)
     {
+        var runs = settings.Node.RunLog.Length > 0 ? new RunLogFile(settings.Node.RunLog, loggers.CreateLogger("RunLog")) : null;
         var journal = SqliteJournal.OpenHistory(settings.Node.DataDirectory);
         var trouble = new HistoryTrouble();
         var bus = new EmulatedBus(BusOptions(settings.Hardware.Emulated), time);
@@ -88,8 +91,8 @@ internal sealed class HostSystem : IAsyncDisposable
             }),
             "host");
         var attachments = system.ActorOf(
-            AttachmentsActor.Props(settings.Node.Name, devices, new GuestFactory(time), listener, time), "attachments");
-        return new HostSystem(bus, journal, trouble, listener, system, devices, attachments);
+            AttachmentsActor.Props(settings.Node.Name, devices, new GuestFactory(time), listener, time, runs), "attachments");
+        return new HostSystem(bus, journal, trouble, listener, system, devices, attachments, runs);
     }
 
     /// <summary>Null for a host that nothing can be made of.</summary>
@@ -133,6 +136,7 @@ internal sealed class HostSystem : IAsyncDisposable
         await Listener.DisposeAsync();
         bus.Dispose();
         journal.Dispose();
+        runs?.Dispose();
     }
 
     private static Config Hocon(SqliteJournal journal) => ConfigurationFactory.ParseString(DeviceJournalSerializer.Hocon)

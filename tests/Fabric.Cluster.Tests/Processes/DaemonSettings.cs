@@ -33,13 +33,16 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
     /// <summary>What mediated devices can be made of.</summary>
     public string[] MdevParents { get; init; } = [];
 
+    /// <summary>Where a host records what runs on it; empty for nowhere.</summary>
+    public string RunLog { get; init; } = "";
+
     /// <summary>Where plugins are; empty for none.</summary>
     public string Plugins { get; init; } = "";
 
     public string ToJson() => JsonSerializer.Serialize(
         new
         {
-            Node = new { Name, Roles = Role.Split(','), DataDirectory },
+            Node = new { Name, Roles = Role.Split(','), DataDirectory, RunLog },
             Cluster = new { Address = "127.0.0.1", Port = ClusterPort, Seeds },
             Api = new { Url = Api },
             Tls = Tls is null ? new object() : Tls,

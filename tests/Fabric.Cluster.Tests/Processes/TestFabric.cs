@@ -23,6 +23,8 @@ internal sealed class TestFabric : IAsyncDisposable
 
     public Daemon this[string name] => daemons[name];
 
+    public string RunLogOf(string host) => PathOf(host) + ".runs";
+
     public string PathOf(string name) => Path.Combine(folder, name);
 
     /// <param name="controlData">Where the control node keeps its journal, if not in the temporary folder.</param>
@@ -30,9 +32,10 @@ internal sealed class TestFabric : IAsyncDisposable
     /// <param name="journal">Connection string of the PostgreSQL that has the journal; null for SQLite.</param>
     /// <param name="controls">Control nodes: <c>control</c>, <c>control-2</c> and so on.</param>
     /// <param name="tls">The files of a daemon by its name; none for a fabric in the clear.</param>
+    /// <param name="recorded">Each host records what runs on it: <see cref="RunLogOf"/>.</param>
     public static async Task<TestFabric> StartAsync(
         int hosts, string? controlData = null, string? slowCallDeadline = null, string? journal = null, int controls = 1,
-        Func<string, TlsFiles>? tls = null)
+        Func<string, TlsFiles>? tls = null, bool recorded = false)
     {
         var fabric = new TestFabric();
         try
@@ -48,7 +51,7 @@ internal sealed class TestFabric : IAsyncDisposable
             foreach (var name in new[] { "host-a", "host-b", "host-c" }.Take(hosts))
             {
                 var settings = new DaemonSettings(name, "host", fabric.PathOf(name), control.Endpoints.Cluster);
-                fabric.Launch(settings with { SlowCallDeadline = slowCallDeadline, Tls = tls?.Invoke(name) });
+                fabric.Launch(settings with { SlowCallDeadline = slowCallDeadline, Tls = tls?.Invoke(name), RunLog = recorded ? fabric.RunLogOf(name) : "" });
             }
 
             await fabric.ReadyAsync();

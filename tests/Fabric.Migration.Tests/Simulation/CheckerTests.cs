@@ -1,3 +1,4 @@
+using Fabric.Migration.Hosts.Runs;
 using Fabric.Migration.Tests.Simulation.Checking;
 
 namespace Fabric.Migration.Tests.Simulation;

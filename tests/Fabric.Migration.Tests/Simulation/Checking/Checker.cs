@@ -1,3 +1,5 @@
+using Fabric.Migration.Hosts.Runs;
+
 namespace Fabric.Migration.Tests.Simulation.Checking;
 
 /// <summary>A law that a run broke, and where it shows.</summary>

@@ -1,5 +1,5 @@
 using Fabric.Migration.Claims;
-using Fabric.Migration.Tests.Simulation.Checking;
+using Fabric.Migration.Hosts.Runs;
 
 namespace Fabric.Migration.Tests.Simulation.World;
 

@@ -1,6 +1,6 @@
 using Fabric.Migration.Claims;
+using Fabric.Migration.Hosts.Runs;
 using Fabric.Migration.Hosts;
-using Fabric.Migration.Tests.Simulation.Checking;
 using Fabric.Migration.Tests.Simulation.Engine;
 using Fabric.Pci;
 

@@ -2,9 +2,9 @@ using System.Text;
 using Akka.Actor;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Hosts.Runs;
 using Fabric.Migration.Hosts;
 using Fabric.Migration.Journal;
-using Fabric.Migration.Tests.Simulation.Checking;
 using Fabric.Migration.Tests.Simulation.Engine;
 
 namespace Fabric.Migration.Tests.Simulation.World;

@@ -1,10 +1,10 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
-namespace Fabric.Migration.Tests.Simulation.Checking;
+namespace Fabric.Migration.Hosts.Runs;
 
 /// <summary>What happened to a function, or to a claim. The words of a record.</summary>
-internal enum RunEvent
+public enum RunEvent
 {
     /// <summary>A consumer begins anew on a function: its steps are counted from the one given.</summary>
     Afresh,
@@ -38,7 +38,7 @@ internal enum RunEvent
 }
 
 /// <summary>How a claim came to rest.</summary>
-internal enum RestKind
+public enum RestKind
 {
     Runs,
     Stopped,
@@ -51,7 +51,7 @@ internal enum RestKind
 /// <param name="At">Microseconds, by the clock of whoever tells it.</param>
 /// <param name="Step">Of the device: the next that it makes.</param>
 /// <param name="Hash">Of the whole state at that step.</param>
-internal sealed record RunRecord(
+public sealed record RunRecord(
     long At, RunEvent What, string Claim = "", string Host = "", string Function = "", long Generation = 0, long Step = 0, string? Hash = null)
 {
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)

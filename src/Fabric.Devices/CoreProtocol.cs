@@ -40,6 +40,10 @@ internal sealed record PartInspected(InspectNode State) : INoSerializationVerifi
 /// <summary>What the host has a core do.</summary>
 internal abstract record CoreCommand : INoSerializationVerificationNeeded;
 
+/// <summary>A change of VFs that is only planned. Its asker is answered with <see cref="CommandPlanned"/> or <see cref="DeviceFailed"/>.</summary>
+/// <param name="Affects">VFs that are held, and by whom.</param>
+internal sealed record PlanNumVfs(int Count, int Now, ImmutableArray<string> Affects) : CoreCommand;
+
 /// <summary>Gives up what there is, resets the function and registers it anew. Answered with <see cref="CoreProbed"/>.</summary>
 internal sealed record ProbeAnew : CoreCommand
 {

@@ -112,10 +112,13 @@ internal sealed partial class DeviceSupervisor
     private void Override(OverrideDriver command)
     {
         if (command.Driver == device.Standing.DriverOverride)
-            Sender.Tell(HostDone.Instance);
+        {
+            if (!command.IsPlanned(Sender, $"{Address} has that driver_override already, and would stay as it is"))
+                Sender.Tell(HostDone.Instance);
+        }
         else if (UnbindRefusal is { } refused)
             Sender.Tell(new DeviceFailed(refused));
-        else
+        else if (!command.IsPlanned(Sender, command.Would(Status.Driver)))
             Begin(new Unbinding($"driver_override, by {command.By}", Status, Sender, command));
     }
 

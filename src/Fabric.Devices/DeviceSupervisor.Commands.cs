@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Fabric.Devices.History;
 using Fabric.Pci;
@@ -22,10 +23,13 @@ internal sealed partial class DeviceSupervisor
             case QuarantineDevice quarantine:
                 if (IsQuarantined)
                 {
-                    Sender.Tell(HostDone.Instance);
+                    if (!quarantine.IsPlanned(Sender, $"{Address} is in quarantine already, and would stay there"))
+                        Sender.Tell(HostDone.Instance);
                     break;
                 }
 
+                if (quarantine.IsPlanned(Sender, $"{Address} would be handed to nobody any more, and a claim on it leave it as its policy says", Concerned))
+                    break;
                 WaitUntilKept(new Waiter(Sender, quarantine.By));
                 Quarantine(quarantine.Reason, quarantine.By, readable: Hung is null);
                 break;
@@ -35,11 +39,17 @@ internal sealed partial class DeviceSupervisor
             case ResetByOperator or SetResetMethods when Refusal is { } refusal:
                 Sender.Tell(new DeviceFailed(refusal));
                 break;
+            case ResetByOperator { PlanOnly: true } reset:
+                PlanReset(reset);
+                break;
             case ResetByOperator reset:
                 Context.ActorOf(OperatorReset.Props(reset, core, Self, Sender, host.Options.SlowCallDeadline * 2));
                 break;
             case SetResetMethods methods:
                 SetMethods(methods);
+                break;
+            case PlanVirtualFunctions plan:
+                core.Tell(new PlanNumVfs(plan.Count, Status.VirtualFunctions, plan.Held), Sender);
                 break;
             case RemoveDevice remove:
                 Remove(remove);
@@ -118,7 +128,7 @@ internal sealed partial class DeviceSupervisor
             Sender.Tell(new DeviceFailed(Errno.EBUSY, $"{Address} hangs in {hang.Call} still; it can be put back when that has come back."));
         else if (device.Unquarantining is { } other)
             Sender.Tell(new DeviceFailed(Errno.EAGAIN, $"{Address} is being put back already, by {other.By}."));
-        else
+        else if (!command.IsPlanned(Sender, $"{Address} would be reset and probed, and handed out again"))
         {
             device.Unquarantining = new Waiter(Sender, command.By);
             core.Tell(ProbeAnew.Instance);
@@ -166,6 +176,20 @@ internal sealed partial class DeviceSupervisor
 
     // ---- Resets ----------------------------------------------------------------------------------------------------------------------
 
+    /// <summary>Who has the device, and feels what is done with it.</summary>
+    private ImmutableArray<string> Concerned => Status.Holder is { } holder ? [$"{Address}, which {holder} holds"] : [];
+
+    /// <summary>As the core will find it: the first method that the function has (IO-51).</summary>
+    private void PlanReset(ResetByOperator command)
+    {
+        ImmutableArray<string> methods = command.Method is { } only ? [only] : Status.ResetMethods;
+        var found = methods.Where(device.Function.ResetMethods.Contains).ToArray();
+        if (found.Length == 0)
+            Sender.Tell(new DeviceFailed(Errno.ENOTTY, "The function has no reset method, or all of them are turned off."));
+        else
+            command.IsPlanned(Sender, $"{Address} would be reset by {string.Join(", else by ", found)}", Concerned);
+    }
+
     private void SetMethods(SetResetMethods command)
     {
         var unknown = command.Methods.Except(device.Function.ResetMethods).ToArray();
@@ -176,6 +200,9 @@ internal sealed partial class DeviceSupervisor
             return;
         }
 
+        var methods = command.Methods.IsEmpty ? "nothing" : string.Join(", else by ", command.Methods);
+        if (command.IsPlanned(Sender, $"{Address} would be reset by {methods} from then on"))
+            return;
         core.Tell(new ChangeResetMethods(command.Methods));
         WaitUntilKept(new Waiter(Sender, command.By));
         Note("reset-methods", $"{(command.Methods.IsEmpty ? "none" : string.Join(", ", command.Methods))}, by {command.By}");
@@ -187,6 +214,9 @@ internal sealed partial class DeviceSupervisor
 
     private void Remove(RemoveDevice command)
     {
+        var (vfs, holder) = (Status.VirtualFunctions > 0 ? $"its {Status.VirtualFunctions} VFs first, " : "", Status.Holder is null ? "" : " when its holder has released it");
+        if (command.IsPlanned(Sender, $"{vfs}{Address} would leave the bus{holder}{(Leaving is null ? "" : ", as is asked of it already")}", Concerned))
+            return;
         if (Leaving is null)
         {
             Note("removing", $"asked for by {command.By}");

@@ -175,6 +175,8 @@ public sealed partial class HostActor
     /// <summary>Nobody has it, so that nobody is asked.</summary>
     private void RemoveUnbound(RemoveDevice command)
     {
+        if (command.IsPlanned(Sender, $"{command.Address} would leave the bus"))
+            return;
         Waiting(command.Address).Add(Sender);
         var (self, bus, address) = (Self, options.Bus, command.Address);
         var late = VfioResult.Fail(Errno.ETIMEDOUT, "The bus hangs in removing it.");
@@ -391,10 +393,13 @@ public sealed partial class HostActor
         var standing = standings.GetValueOrDefault(address, DeviceStanding.None);
         if (standing.DriverOverride == command.Driver)
         {
-            requester.Tell(HostDone.Instance);
+            if (!command.IsPlanned(requester, $"{address} has that driver_override already, and would stay as it is"))
+                requester.Tell(HostDone.Instance);
             return;
         }
 
+        if (command.IsPlanned(requester, command.Would(null)))
+            return;
         unbound.Remove(address);
         unmade.Remove(address);
         unprobed.TryAdd(address, null);

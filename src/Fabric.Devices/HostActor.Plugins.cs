@@ -65,7 +65,7 @@ public sealed partial class HostActor
             requester.Tell(new DeviceFailed(Errno.ENOENT, "This host has no folder of drivers; name one in its settings, drivers.folder."));
         else if (IsChangingDrivers)
             requester.Tell(BusyWithDrivers);
-        else
+        else if (!command.IsPlanned(requester, $"{command.Plugin ?? "whatever is not loaded"} would be loaded from {options.Plugins.Folder}, and functions that nobody holds be probed anew where that has a better driver"))
         {
             var wanted = command.Plugin is { } name
                 ? plugins.FirstOrDefault(plugin => plugin.Name == name || plugin.Names.Contains(name))?.Name ?? name
@@ -93,15 +93,16 @@ public sealed partial class HostActor
         if (IsChangingDrivers)
             requester.Tell(BusyWithDrivers);
         else if (plugins.FirstOrDefault(plugin => plugin.Loaded is not null && (plugin.Names.Contains(name) || plugin.Name == name)) is { } plugin)
-            Unload(plugin, command.By, requester);
+            Unload(plugin, command, requester);
         else if (InTheBox.Contains(name))
             requester.Tell(new DeviceFailed(Errno.EINVAL, $"{name} is in the box; hardware.withoutDrivers has a host do without it."));
         else
             requester.Tell(new DeviceFailed(Errno.ENOENT, $"No driver '{name}' is loaded; 'fabric driver list' shows those that are."));
     }
 
-    private void Unload(PluginEntry plugin, string by, IActorRef requester)
+    private void Unload(PluginEntry plugin, UnloadDriver command, IActorRef requester)
     {
+        var by = command.By;
         var users = supervised.Where(device => device.Value.Device.Driver?.Stack.Any(driver => driver.Plugin == plugin.Name) == true).ToArray();
         foreach (var (address, _) in users)
         {
@@ -112,6 +113,8 @@ public sealed partial class HostActor
             }
         }
 
+        if (command.IsPlanned(requester, $"plugin {plugin.Name} would be unloaded, and its functions get the next best driver", [.. users.Select(static user => user.Key.ToString())]))
+            return;
         unloading = plugin.Name;
         catalog = new DriverCatalog([.. catalog.Drivers.Where(driver => driver.Plugin != plugin.Name)]);
         RebindAll(

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Fabric.Devices.Mdev;
 using Fabric.Pci;
@@ -49,7 +50,7 @@ public sealed partial class HostActor
                 Sender.Tell(MdevActor.AnswerWithoutParents(mediated));
                 break;
             case DeviceCommand command when supervised.TryGetValue(command.Address, out var device):
-                if (command is RemoveDevice)
+                if (command is RemoveDevice { PlanOnly: false })
                     Waiting(command.Address).Add(Sender);
                 device.Supervisor.Forward(command);
                 break;
@@ -94,6 +95,14 @@ public sealed partial class HostActor
         var functions = supervised.Values
             .Where(device => device.Function.PhysicalFunction == command.Address)
             .ToDictionary(device => device.Function.Address, device => device.Supervisor);
+        if (command.PlanOnly)
+        {
+            var held = functions.Keys.Order().Select(address => statuses[address]).Where(static vf => vf.Holder is not null);
+            physical.Supervisor.Forward(new PlanVirtualFunctions(
+                command.Address, command.Count, [.. held.Select(static vf => $"{vf.Address}, which {vf.Holder} holds and is asked to release")]));
+            return;
+        }
+
         var operation = Context.ActorOf(SriovOperation.Props(command, physical.Supervisor, functions, [.. functions.Keys.Select(address => statuses[address])], options.Bus, Sender));
         sriov[command.Address] = (Context.Watch(operation), command.By);
     }
@@ -117,6 +126,14 @@ public sealed partial class HostActor
             return;
         }
 
+        if (inject is { PlanOnly: true } and not (InjectReturn or InjectAer) && !statuses.ContainsKey(inject.Address))
+        {
+            Sender.Tell(Unknown(inject.Address));
+            return;
+        }
+
+        if (inject.IsPlanned(Sender, $"a fault would be made in {inject.Address}, or ended", statuses.GetValueOrDefault(inject.Address)?.Holder is { } holder ? [$"{inject.Address}, which {holder} holds"] : []))
+            return;
         // The report of an error comes back by way of the bus, as a real one would: remember who waits for it, before it can come.
         if (inject is InjectAer aer)
         {
@@ -143,3 +160,7 @@ public sealed partial class HostActor
             Sender.Tell(HostDone.Instance);
     }
 }
+
+/// <summary>Told to a PF's supervisor by the host: a change of VFs that is only planned.</summary>
+/// <param name="Held">VFs that are held, and by whom.</param>
+internal sealed record PlanVirtualFunctions(PciAddress Address, int Count, ImmutableArray<string> Held) : DeviceCommand(Address);

@@ -9,7 +9,26 @@ using Fabric.Vfio.Migration;
 namespace Fabric.Devices;
 
 /// <summary>Something asked of the host, <c>/user/host</c>. Answered with its own reply or with <see cref="DeviceFailed"/>.</summary>
-public abstract record HostRequest : INoSerializationVerificationNeeded;
+public abstract record HostRequest : INoSerializationVerificationNeeded
+{
+    /// <summary>
+    /// Of one that changes something: nothing is done. What would stand in its way is answered as it would be then, else <see cref="CommandPlanned"/>.
+    /// </summary>
+    public bool PlanOnly { get; init; }
+
+    /// <summary>Asked where nothing has stood in the way, and before anything is done: whether it was a plan, and is answered.</summary>
+    internal bool IsPlanned(IActorRef asker, string would, params ImmutableArray<string> affects)
+    {
+        if (PlanOnly)
+            asker.Tell(new CommandPlanned(would, affects));
+        return PlanOnly;
+    }
+}
+
+/// <summary>What a command would do as things are; nothing was done.</summary>
+/// <param name="Would">A sentence without a full stop.</param>
+/// <param name="Affects">Who else is concerned.</param>
+public sealed record CommandPlanned(string Would, ImmutableArray<string> Affects) : HostReply;
 
 /// <summary>An answer of the host.</summary>
 public abstract record HostReply : INoSerializationVerificationNeeded;
@@ -98,7 +117,12 @@ public sealed record RemoveDevice(PciAddress Address, string By, TimeSpan? Force
 /// device's standing. The function is probed anew at once; answered with <see cref="HostDone"/> when it is, and the override written down. Errors:
 /// EBUSY held, or with VFs; EINVAL no such driver; those with which the driver refuses the function, which nobody has then.
 /// </summary>
-public sealed record OverrideDriver(PciAddress Address, string? Driver, string By) : DeviceCommand(Address);
+public sealed record OverrideDriver(PciAddress Address, string? Driver, string By) : DeviceCommand(Address)
+{
+    internal string Would(string? driver) => Driver is null
+        ? $"the host would choose a driver for {Address} again, and probe it anew; it has {driver ?? "none"}"
+        : $"{Address} would be probed anew with {Driver}, and with no other driver; it has {driver ?? "none"}";
+}
 
 /// <summary>Asks for the drivers that the host has, and for plugins that it does not take. Answered with <see cref="DriverList"/>.</summary>
 public sealed record ListDrivers : HostRequest

@@ -402,6 +402,16 @@ public sealed partial class VfioPciCoreActor
             case EndSessions end:
                 EndAll(end.Why, asker);
                 break;
+            case PlanNumVfs when phase == Phase.Fenced:
+                asker.Tell(new DeviceFailed(standing));
+                break;
+            case PlanNumVfs plan:
+                asker.Tell(Core.WhyNotNumVfs(plan.Count) is { } refused
+                    ? new DeviceFailed(refused)
+                    : new CommandPlanned(
+                        plan.Count == plan.Now ? $"{plan.Now} VFs are there already, and would stay" : $"{plan.Count} VFs would be there, in place of {plan.Now}",
+                        plan.Count < plan.Now ? plan.Affects : []));
+                break;
             case ResetCore when phase == Phase.Fenced:
                 asker.Tell(new CoreWasReset(standing, Answers: false, TimeSpan.Zero));
                 break;

@@ -65,8 +65,11 @@ internal sealed class FaultRun(TestFabric fabric, Random random, Action<string> 
     {
         history.Began();
         // Under the limit a round takes about a second.
-        var reply = await fabric.Http.PostAsync($"api/v1/claims/{Claim}/migrations", $$"""{"to":"{{to}}","bandwidth_mib_s":4}""");
-        Assert.True(reply.Status == 202, reply.ToString());
+        // A control node that stood still a moment ago may not see every host yet, and says so.
+        await Poll.UntilAsync(
+            $"migration {number} to begin",
+            () => fabric.Http.PostAsync($"api/v1/claims/{Claim}/migrations", $$"""{"to":"{{to}}","bandwidth_mib_s":4}"""),
+            static reply => reply.Status == 202);
         var coordinator = (await fabric.ClaimAsync(Claim)).Coordinator!;
         await Task.Delay(moment, TestContext.Current.CancellationToken);
         switch (fault)

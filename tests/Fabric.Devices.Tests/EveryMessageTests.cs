@@ -85,6 +85,8 @@ public abstract class EveryMessageTests : SlotTest
         [typeof(UnquarantineDevice)] = new(_ => new UnquarantineDevice(One, "me"), To.Host) { Quarantined = true },
         [typeof(ConfigureSriov)] = new(_ => new ConfigureSriov(One, 2, "me"), To.Host),
         [typeof(RemoveDevice)] = new(_ => new RemoveDevice(One, "me", TimeSpan.FromSeconds(4)), To.Host),
+        [typeof(PlanVirtualFunctions)] = new(_ => new PlanVirtualFunctions(One, 2, []), To.Host),
+        [typeof(PlanNumVfs)] = new(_ => new ConfigureSriov(One, 2, "me") { PlanOnly = true }, To.Host),
         [typeof(InjectAer)] = new(_ => new InjectAer(One, AerSeverity.Fatal), To.Host),
         [typeof(InjectHang)] = new(_ => new InjectHang(One, HangPoint.Reset), To.Host),
         [typeof(ReleaseHang)] = new(_ => new ReleaseHang(One), To.Host),

@@ -123,6 +123,8 @@ internal sealed class SlotFunction : IPciFunction
 
     public VfioResult Reset(string method)
     {
+        if (!ResetMethods.Contains(method))
+            return VfioResult.Fail(Errno.ENOTTY, "It has no such method.");
         Calls.Enqueue(method);
         Before("reset");
         return OnReset(method);

@@ -153,13 +153,13 @@ internal sealed class MdevActor : UntypedActor, IWithUnboundedStash
                 Define(define);
                 break;
             case StartMdev start:
-                Change(start.Uuid, mdev => Start(mdev, start.By));
+                Change(start.Uuid, mdev => Start(mdev, start));
                 break;
             case StopMdev stop:
                 Change(stop.Uuid, mdev => Stop(mdev, stop));
                 break;
             case UndefineMdev undefine:
-                Change(undefine.Uuid, mdev => Undefine(mdev, undefine.By));
+                Change(undefine.Uuid, mdev => Undefine(mdev, undefine));
                 break;
             default:
                 Unhandled(request);
@@ -250,22 +250,26 @@ internal sealed class MdevActor : UntypedActor, IWithUnboundedStash
             return;
         }
 
+        if (define.IsPlanned(Sender, $"mdev {define.Uuid} would be defined: {define.Type} of {define.Parent}, started {(define.AutoStart ? "with the host" : "when it is asked for")}"))
+            return;
         var mdev = mdevs[define.Uuid] = new Mdev(definition);
         Enter(mdev, MdevState.Defining);
         Context.GetLogger().Info("mdev {0} is defined by {1}: {2} of {3}", define.Uuid, define.By, define.Type, define.Parent);
         Write(definition, options.Store.Save);
     }
 
-    private VfioError? Undefine(Mdev mdev, string by)
+    private VfioError? Undefine(Mdev mdev, UndefineMdev command)
     {
         var uuid = mdev.Definition.Uuid;
         switch (mdev.State)
         {
             case MdevState.Started or MdevState.Stopping:
                 return new VfioError(Errno.EBUSY, $"mdev {uuid} is {Word(mdev.State)}, at {mdev.Address}; stop it first.");
+            case MdevState.Stopped when command.IsPlanned(Sender, $"the definition of mdev {uuid} would be forgotten"):
+                return null;
             case MdevState.Stopped:
                 Enter(mdev, MdevState.Undefining);
-                Context.GetLogger().Info("mdev {0} is undefined by {1}", uuid, by);
+                Context.GetLogger().Info("mdev {0} is undefined by {1}", uuid, command.By);
                 Write(mdev.Definition, options.Store.Delete);
                 return null;
             default:
@@ -291,21 +295,31 @@ internal sealed class MdevActor : UntypedActor, IWithUnboundedStash
 
     // ---- Devices come ----------------------------------------------------------------------------------------------------------------
 
-    private VfioError? Start(Mdev mdev, string by)
+    private VfioError? Start(Mdev mdev, StartMdev command)
     {
         switch (mdev.State)
         {
             case MdevState.Started or MdevState.Stopping:
                 return new VfioError(Errno.EEXIST, $"mdev {mdev.Definition.Uuid} is {Word(mdev.State)}, at {mdev.Address}.");
+            case MdevState.Stopped when command.PlanOnly && NoRoomFor(mdev.Definition) is { } full:
+                return full;
+            case MdevState.Stopped when command.IsPlanned(Sender, $"{mdev.Definition.Parent} would make mdev {command.Uuid}, a {mdev.Definition.Type}"):
+                return null;
             case MdevState.Stopped:
                 Enter(mdev, MdevState.Starting);
                 mdev.Requesters.Add(Sender);
-                Make([mdev.Definition], $"asked for by {by}");
+                Make([mdev.Definition], $"asked for by {command.By}");
                 return null;
             default:
                 return Busy(mdev);
         }
     }
+
+    /// <summary>As its parent would say when it is to make one.</summary>
+    private VfioError? NoRoomFor(MdevDefinition definition) =>
+        options.Bus.FindParent(definition.Parent)?.Types.FirstOrDefault(type => type.Id == definition.Type) is { AvailableInstances: <= 0 }
+            ? new VfioError(Errno.ENOSPC, $"{definition.Parent} has no room for another {definition.Type}; stop one first.")
+            : null;
 
     /// <summary>One after the other: a parent that hangs holds up its own.</summary>
     /// <param name="how">Why now, for the history.</param>
@@ -373,6 +387,8 @@ internal sealed class MdevActor : UntypedActor, IWithUnboundedStash
         {
             case MdevState.Stopped:
                 return new VfioError(Errno.EINVAL, $"mdev {stop.Uuid} is not started.");
+            case MdevState.Started or MdevState.Stopping when stop.IsPlanned(Sender, $"mdev {stop.Uuid} would leave its host{(HolderOf(mdev) is null ? "" : " when its holder has released it")}", HolderOf(mdev) is { } holder ? [$"{mdev.Address}, which {holder} holds"] : []):
+                return null;
             case MdevState.Started or MdevState.Stopping:
                 Enter(mdev, MdevState.Stopping);
                 mdev.Requesters.Add(Sender);
@@ -412,6 +428,8 @@ internal sealed class MdevActor : UntypedActor, IWithUnboundedStash
     }
 
     // ---- Small things ----------------------------------------------------------------------------------------------------------------
+
+    private string? HolderOf(Mdev mdev) => mdev.Address is { } address ? statuses.GetValueOrDefault(address)?.Holder : null;
 
     private Mdev? At(PciAddress address) => mdevs.Values.FirstOrDefault(mdev => mdev.Address == address);
 

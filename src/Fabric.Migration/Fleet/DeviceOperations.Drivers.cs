@@ -19,11 +19,12 @@ public sealed partial class DeviceOperations
         if (request is null)
             return Unknown(operation);
         var about = operation.Subject;
-        return await AskAsync<object>(request, operation is ShowDrivers ? Soon : Work) switch
+        return await AskAsync<object>(request with { PlanOnly = operation.PlanOnly }, operation is ShowDrivers ? Soon : Work) switch
         {
             null => Refuse(about, Errno.ETIMEDOUT, $"{host} has not answered in time. What was asked may go on; look at it with 'fabric driver list'."),
             DriverList list => new DriversShown([.. list.Drivers.Select(DeviceEntries.Of)]),
             HostDone => new OperationDone(about),
+            CommandPlanned planned => Planned(operation, planned),
             DeviceFailed failed => new OperationRefused(about, failed.Error.Errno.ToString(), failed.Error.Sentence),
             var reply => Refuse(about, Errno.EIO, $"{host} answered with a {reply.GetType().Name}, which does not belong to the question."),
         };

@@ -21,7 +21,7 @@ public sealed partial class DeviceOperations
     };
 
     private async Task<IWireMessage> AskAsync(IMdevOperation operation, MdevRequest request, TimeSpan deadline) =>
-        await AskAsync<object>(request, deadline) is { } reply ? Answer(operation, reply) : Late(operation);
+        await AskAsync<object>(request with { PlanOnly = operation.PlanOnly }, deadline) is { } reply ? Answer(operation, reply) : Late(operation);
 
     private OperationRefused Late(IMdevOperation operation) => Refuse(
         operation.Subject, Errno.ETIMEDOUT,
@@ -31,7 +31,7 @@ public sealed partial class DeviceOperations
     private async Task<IWireMessage> TakeDownAsync(TakeMdevDown down)
     {
         var force = down.ForceAfterMs is { } after ? TimeSpan.FromMilliseconds(after) : (TimeSpan?)null;
-        if (await AskAsync<object>(new StopMdev(down.Uuid, down.By, force), PatienceWith(force)) is { } reply)
+        if (await AskAsync<object>(new StopMdev(down.Uuid, down.By, force) { PlanOnly = down.PlanOnly }, PatienceWith(force)) is { } reply)
             return Answer(down, reply);
         if (await AskAsync<MdevsListed>(ListMdevs.Instance, Soon) is not { } known
             || await AskAsync<DeviceList>(ListDevices.Instance, Soon) is not { } devices)
@@ -52,6 +52,7 @@ public sealed partial class DeviceOperations
             [.. types.Types.Select(static of => EntryOf(of.Parent, of.Type))]),
         MdevsListed mdevs => new MdevsRead(
             [.. mdevs.Mdevs.Select(EntryOf)], [.. mdevs.Unusable.Select(static file => new UnusableMdev(file.File, file.Why))]),
+        CommandPlanned planned => Planned(operation, planned),
         MdevChanged changed => new MdevDone(EntryOf(changed.Mdev)),
         DeviceFailed failed => new OperationRefused(operation.Subject, failed.Error.Errno.ToString(), failed.Error.Sentence),
         _ => Refuse(operation.Subject, Errno.EIO, $"{host} answered with a {reply.GetType().Name}, which does not belong to the question."),

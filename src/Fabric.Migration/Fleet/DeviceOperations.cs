@@ -74,7 +74,7 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
         Refuse(operation.Subject, Errno.EINVAL, $"{host} knows no {operation.GetType().Name}; its version is another.");
 
     private async Task<IWireMessage> AskAsync(IDeviceOperation operation, HostRequest request, TimeSpan deadline) =>
-        await AskAsync<object>(request, deadline) is { } reply
+        await AskAsync<object>(request with { PlanOnly = operation.PlanOnly }, deadline) is { } reply
             ? Answer(operation, reply)
             : Refuse(
                 operation.Device, Errno.ETIMEDOUT,
@@ -100,7 +100,7 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
     private async Task<IWireMessage> TakeAwayAsync(TakeAway take, PciAddress address)
     {
         var force = take.ForceAfterMs is { } after ? TimeSpan.FromMilliseconds(after) : (TimeSpan?)null;
-        if (await AskAsync<object>(new RemoveDevice(address, take.By, force), PatienceWith(force)) is { } reply)
+        if (await AskAsync<object>(new RemoveDevice(address, take.By, force) { PlanOnly = take.PlanOnly }, PatienceWith(force)) is { } reply)
             return Answer(take, reply);
         if (await AskAsync<DeviceList>(ListDevices.Instance, Soon) is not { } known)
             return Refuse(take.Device, Errno.ETIMEDOUT, $"{host} has not answered in time; look at its daemon.");
@@ -133,6 +133,7 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
     private IWireMessage Answer(IDeviceOperation operation, object reply) => reply switch
     {
         HostDone => new OperationDone(operation.Device),
+        CommandPlanned planned => Planned(operation, planned),
         DeviceHistoryRead history => new HistoryRead(operation.Device, Newest(history)),
         DeviceInspected inspected => new FunctionInspected(operation.Device, [.. Flatten(inspected.State, 0)]),
         SriovConfigured configured => new VirtualFunctionsMade(
@@ -142,6 +143,9 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
         DeviceFailed failed => new OperationRefused(operation.Device, failed.Error.Errno.ToString(), failed.Error.Sentence),
         _ => Refuse(operation.Device, Errno.EIO, $"{host} answered with a {reply.GetType().Name}, which does not belong to the question."),
     };
+
+    private static OperationPlanned Planned(IHostOperation operation, CommandPlanned planned) =>
+        new(operation.Subject, planned.Would, Portions.Fitting(planned.Affects, planned.Affects.Length));
 
     private static OperationRefused Wrong(IDeviceOperation operation, string sentence) => Refuse(operation.Device, Errno.EINVAL, sentence);
 

@@ -100,7 +100,7 @@ public sealed class HostGateway : UntypedActor, IWithTimers
                 Run(operation);
                 break;
             case FaultEnded ended:
-                if (ended.Answer is not OperationRefused)
+                if (ended.Answer is not (OperationRefused or OperationPlanned))
                     Announce(ended.Fault);
                 ended.Requester.Tell(ended.Answer);
                 break;

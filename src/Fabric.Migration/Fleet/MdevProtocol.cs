@@ -35,12 +35,16 @@ public sealed record UnusableMdev(string File, string Why) : IWireMessage;
 /// <summary>Defines one; it is not made yet.</summary>
 public sealed record PlanMdev(Guid Uuid, string Parent, string Type, bool AutoStart, string By) : IMdevOperation
 {
+    public bool PlanOnly { get; init; }
+
     public string Subject => $"mdev {Uuid}";
 }
 
 /// <summary>Has a defined one made.</summary>
 public sealed record BringMdevUp(Guid Uuid, string By) : IMdevOperation
 {
+    public bool PlanOnly { get; init; }
+
     public string Subject => $"mdev {Uuid}";
 }
 
@@ -48,12 +52,16 @@ public sealed record BringMdevUp(Guid Uuid, string By) : IMdevOperation
 /// <param name="ForceAfterMs">As of <see cref="TakeAway"/>.</param>
 public sealed record TakeMdevDown(Guid Uuid, int? ForceAfterMs, string By) : IMdevOperation
 {
+    public bool PlanOnly { get; init; }
+
     public string Subject => $"mdev {Uuid}";
 }
 
 /// <summary>Forgets a definition.</summary>
 public sealed record DropMdev(Guid Uuid, string By) : IMdevOperation
 {
+    public bool PlanOnly { get; init; }
+
     public string Subject => $"mdev {Uuid}";
 }
 

@@ -10,6 +10,9 @@ public interface IHostOperation : IWireMessage
 {
     /// <summary>What it is about, for people.</summary>
     string Subject { get; }
+
+    /// <summary>Nothing is done. What would be is answered with <see cref="OperationPlanned"/>, and what is in its way as ever.</summary>
+    bool PlanOnly => false;
 }
 
 /// <summary>What is done with one device of the host.</summary>
@@ -33,6 +36,11 @@ public interface IDeviceFault : IDeviceOperation
 
 /// <summary>It was done.</summary>
 public sealed record OperationDone(string Device) : IWireMessage;
+
+/// <summary>What it would do as things are; nothing was done.</summary>
+/// <param name="Would">A sentence without a full stop.</param>
+/// <param name="Affects">Who else is concerned.</param>
+public sealed record OperationPlanned(string Device, string Would, string[] Affects) : IWireMessage;
 
 /// <summary>It was not done.</summary>
 /// <param name="Device">A PCI address, or what else it was about.</param>
@@ -63,28 +71,49 @@ public sealed record InspectLine(int Depth, string Name, string? Value) : IWireM
 
 /// <summary>Resets a function whoever holds it. Answered with <see cref="OperationDone"/>.</summary>
 /// <param name="Method">As sysfs spells it, such as <c>flr</c>; null for the first that works.</param>
-public sealed record ResetFunction(string Device, string? Method, string By) : IDeviceOperation;
+public sealed record ResetFunction(string Device, string? Method, string By) : IDeviceOperation
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>Which reset methods are tried, in this order. Answered with <see cref="OperationDone"/>.</summary>
-public sealed record ChooseResetMethods(string Device, string[] Methods, string By) : IDeviceOperation;
+public sealed record ChooseResetMethods(string Device, string[] Methods, string By) : IDeviceOperation
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>Quarantine. Answered with <see cref="OperationDone"/> when it is in the device's history.</summary>
-public sealed record TakeOutOfService(string Device, string Reason, string By) : IDeviceOperation;
+public sealed record TakeOutOfService(string Device, string Reason, string By) : IDeviceOperation
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>The way back from quarantine: a reset, and a probe. Answered with <see cref="OperationDone"/>.</summary>
-public sealed record PutIntoService(string Device, string By) : IDeviceOperation;
+public sealed record PutIntoService(string Device, string By) : IDeviceOperation
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>Makes so many VFs of a PF, or removes them all. Answered with <see cref="VirtualFunctionsMade"/>.</summary>
-public sealed record MakeVirtualFunctions(string Device, int Count, string By) : IDeviceOperation;
+public sealed record MakeVirtualFunctions(string Device, int Count, string By) : IDeviceOperation
+{
+    public bool PlanOnly { get; init; }
+}
 
 public sealed record VirtualFunctionsMade(string Device, string[] VirtualFunctions) : IWireMessage;
 
 /// <summary>Sets a function's driver_override, or (null) clears it, and probes it anew. Answered with <see cref="OperationDone"/>.</summary>
-public sealed record ChooseDriver(string Device, string? Driver, string By) : IDeviceOperation;
+public sealed record ChooseDriver(string Device, string? Driver, string By) : IDeviceOperation
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>Takes a device away in order. Answered with <see cref="OperationDone"/>, or with <see cref="HolderAwaited"/>.</summary>
 /// <param name="ForceAfterMs">When its holder's sessions are closed by force, milliseconds; null is never.</param>
-public sealed record TakeAway(string Device, int? ForceAfterMs, string By) : IDeviceOperation;
+public sealed record TakeAway(string Device, int? ForceAfterMs, string By) : IDeviceOperation
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>The removal has begun, goes on, and waits.</summary>
 /// <param name="Holder">Who is asked for release; null where nobody is known to hold the device.</param>
@@ -112,12 +141,16 @@ public sealed record DriverLine(
 /// <summary>Loads the plugins that are not loaded, or one. Answered with <see cref="DriversShown"/>.</summary>
 public sealed record LoadPlugins(string? Plugin, string By) : IDriverOperation
 {
+    public bool PlanOnly { get; init; }
+
     public string Subject => Plugin ?? "drivers";
 }
 
 /// <summary>Unloads the plugin that has a driver of this name. Answered with <see cref="OperationDone"/>.</summary>
 public sealed record UnloadPlugin(string Name, string By) : IDriverOperation
 {
+    public bool PlanOnly { get; init; }
+
     public string Subject => Name;
 }
 
@@ -125,24 +158,42 @@ public sealed record UnloadPlugin(string Name, string By) : IDriverOperation
 
 /// <summary>Answered with <see cref="ErrorInjected"/> when recovery is through.</summary>
 /// <param name="Severity">See <see cref="FaultWords"/>.</param>
-public sealed record InjectError(string Device, string Severity, string By) : IDeviceFault;
+public sealed record InjectError(string Device, string Severity, string By) : IDeviceFault
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <param name="Outcome"><c>recovered</c>, <c>failed</c> or <c>logged</c>.</param>
 public sealed record ErrorInjected(string Device, string Severity, string Outcome, double Ms, string[] Steps) : IWireMessage;
 
 /// <summary>Calls to the function do not return any more. Answered with <see cref="OperationDone"/>, as all below are.</summary>
 /// <param name="Point">Which calls; see <see cref="FaultWords"/>.</param>
-public sealed record HangFunction(string Device, string Point, string By) : IDeviceFault;
+public sealed record HangFunction(string Device, string Point, string By) : IDeviceFault
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>Ends what <see cref="HangFunction"/> began.</summary>
-public sealed record ReleaseFunction(string Device, string By) : IDeviceFault;
+public sealed record ReleaseFunction(string Device, string By) : IDeviceFault
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>The function is pulled out.</summary>
-public sealed record PullOutFunction(string Device, string By) : IDeviceFault;
+public sealed record PullOutFunction(string Device, string By) : IDeviceFault
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>Ends what <see cref="PullOutFunction"/> began.</summary>
-public sealed record PutBackFunction(string Device, string By) : IDeviceFault;
+public sealed record PutBackFunction(string Device, string By) : IDeviceFault
+{
+    public bool PlanOnly { get; init; }
+}
 
 /// <summary>The function's link goes down and up.</summary>
 /// <param name="EachMs">How long it is down, and up, each time; milliseconds.</param>
-public sealed record FlapLink(string Device, int Times, int EachMs, string By) : IDeviceFault;
+public sealed record FlapLink(string Device, int Times, int EachMs, string By) : IDeviceFault
+{
+    public bool PlanOnly { get; init; }
+}

@@ -26,22 +26,22 @@ internal static class DeviceEndpoints
         device.MapGet("/inspect", InspectAsync)
             .Describe<InspectResource>("InspectDevice", "The live state of a device's supervisor, driver and core.");
 
-        device.MapPost("/reset", ResetAsync).Describe<OperationResource>("ResetDevice", "Resets a device, whoever holds it.");
-        device.MapPut("/reset-methods", SetResetMethodsAsync)
+        device.MapPost("/reset", ResetAsync).Planned().Describe<OperationResource>("ResetDevice", "Resets a device, whoever holds it.");
+        device.MapPut("/reset-methods", SetResetMethodsAsync).Planned()
             .Describe<OperationResource>("SetResetMethods", "Which reset methods are tried, and in which order.");
-        device.MapPost("/quarantine", QuarantineAsync)
+        device.MapPost("/quarantine", QuarantineAsync).Planned()
             .Describe<OperationResource>("QuarantineDevice", "Takes a device out of service: it is handed to nobody until it is put back.");
-        device.MapPost("/unquarantine", UnquarantineAsync)
+        device.MapPost("/unquarantine", UnquarantineAsync).Planned()
             .Describe<OperationResource>("UnquarantineDevice", "Resets a device, probes it, and puts it back into service.");
-        device.MapPost("/remove", RemoveAsync)
+        device.MapPost("/remove", RemoveAsync).Planned()
             .Produces<OperationResource>(StatusCodes.Status202Accepted)
             .Describe<OperationResource>("RemoveDevice", "Takes a device off its bus when its holder has released it; 202 says who is waited for.");
-        device.MapPut("/driver-override", OverrideAsync)
+        device.MapPut("/driver-override", OverrideAsync).Planned()
             .Describe<OperationResource>("SetDriverOverride", "Names the one driver that may be bound to a device, and probes it anew.");
-        device.MapDelete("/driver-override", ClearOverrideAsync)
+        device.MapDelete("/driver-override", ClearOverrideAsync).Planned()
             .Describe<OperationResource>("ClearDriverOverride", "Leaves the choice of a device's driver to its host, and probes it anew.");
-        device.MapPut("/sriov", SetSriovAsync).Describe<SriovResource>("SetSriov", "Makes so many VFs of a PF, or removes them.");
-        device.MapPost("/faults", FaultAsync).Describe<FaultResource>("InjectFault", "Makes an emulated function fail, or ends that.");
+        device.MapPut("/sriov", SetSriovAsync).Planned().Describe<SriovResource>("SetSriov", "Makes so many VFs of a PF, or removes them.");
+        device.MapPost("/faults", FaultAsync).Planned().Describe<FaultResource>("InjectFault", "Makes an emulated function fail, or ends that.");
     }
 
     /// <summary>What a command answers: its resource, or a problem.</summary>
@@ -88,13 +88,13 @@ internal static class DeviceEndpoints
 
     // ---- Commands --------------------------------------------------------------------------------------------------------------------
 
-    private static Task<IResult> ResetAsync(string host, string address, ResetDeviceRequest? request, HttpContext http, FabricQueries fabric) =>
+    private static Task<IResult> ResetAsync(string host, string address, bool? plan, ResetDeviceRequest? request, HttpContext http, FabricQueries fabric) =>
         request?.Method is { } method && !ResetMethod.All.Contains(method)
             ? Task.FromResult(NoMethod(method))
-            : AskAsync(fabric, host, address, device => new ResetFunction(device, request?.Method, Endpoints.Requester(http)), Done(host));
+            : AskAsync(fabric, host, address, device => new ResetFunction(device, request?.Method, Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
 
     private static Task<IResult> SetResetMethodsAsync(
-        string host, string address, ResetMethodsRequest request, HttpContext http, FabricQueries fabric)
+        string host, string address, bool? plan, ResetMethodsRequest request, HttpContext http, FabricQueries fabric)
     {
         if (request.Methods is not { } methods)
             return Task.FromResult(Problems.Invalid("'methods' is missing; list reset methods in the order in which to try them."));
@@ -103,29 +103,29 @@ internal static class DeviceEndpoints
             return Task.FromResult(NoMethod(unknown));
         if (methods.Distinct().Count() != methods.Count)
             return Task.FromResult(Problems.Invalid("'methods' has a reset method twice; name each once."));
-        return AskAsync(fabric, host, address, device => new ChooseResetMethods(device, [.. methods], Endpoints.Requester(http)), Done(host));
+        return AskAsync(fabric, host, address, device => new ChooseResetMethods(device, [.. methods], Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
     }
 
-    private static Task<IResult> QuarantineAsync(string host, string address, QuarantineRequest? request, HttpContext http, FabricQueries fabric)
+    private static Task<IResult> QuarantineAsync(string host, string address, bool? plan, QuarantineRequest? request, HttpContext http, FabricQueries fabric)
     {
         var reason = request?.Reason?.Trim();
         if (reason?.Length > MaxReason || reason?.Any(char.IsControl) == true)
             return Task.FromResult(Problems.Invalid($"'reason' must be one line of at most {MaxReason} characters."));
         return AskAsync(
             fabric, host, address,
-            device => new TakeOutOfService(device, string.IsNullOrEmpty(reason) ? NoReason : reason, Endpoints.Requester(http)),
+            device => new TakeOutOfService(device, string.IsNullOrEmpty(reason) ? NoReason : reason, Endpoints.Requester(http)) { PlanOnly = plan == true },
             Done(host));
     }
 
-    private static Task<IResult> UnquarantineAsync(string host, string address, HttpContext http, FabricQueries fabric) =>
-        AskAsync(fabric, host, address, device => new PutIntoService(device, Endpoints.Requester(http)), Done(host));
+    private static Task<IResult> UnquarantineAsync(string host, string address, bool? plan, HttpContext http, FabricQueries fabric) =>
+        AskAsync(fabric, host, address, device => new PutIntoService(device, Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
 
-    private static Task<IResult> RemoveAsync(string host, string address, RemoveDeviceRequest? request, HttpContext http, FabricQueries fabric)
+    private static Task<IResult> RemoveAsync(string host, string address, bool? plan, RemoveDeviceRequest? request, HttpContext http, FabricQueries fabric)
     {
         if (request?.ForceAfterS is < 0 or > 86_400)
             return Task.FromResult(Problems.Invalid($"force_after_s is {request.ForceAfterS}; it must be 0 to 86400."));
         return AskAsync(
-            fabric, host, address, device => new TakeAway(device, request?.ForceAfterS * 1000, Endpoints.Requester(http)),
+            fabric, host, address, device => new TakeAway(device, request?.ForceAfterS * 1000, Endpoints.Requester(http)) { PlanOnly = plan == true },
             reply => reply is HolderAwaited awaited
                 ? Results.Json(
                     new OperationResource($"{host}/{awaited.Device}", "waiting", awaited.Holder, awaited.Sentence), ApiJson.Options,
@@ -134,27 +134,27 @@ internal static class DeviceEndpoints
     }
 
     private static Task<IResult> OverrideAsync(
-        string host, string address, DriverOverrideRequest request, HttpContext http, FabricQueries fabric) =>
+        string host, string address, bool? plan, DriverOverrideRequest request, HttpContext http, FabricQueries fabric) =>
         string.IsNullOrWhiteSpace(request.Driver)
             ? Task.FromResult(Problems.Invalid("'driver' is missing; name the driver, or vfio-pci for the core alone."))
             : request.Driver.Length > DriverEndpoints.MaxName
             ? Task.FromResult(Problems.Invalid($"'driver' has {request.Driver.Length} characters; the name of a driver has at most {DriverEndpoints.MaxName}."))
-            : AskAsync(fabric, host, address, device => new ChooseDriver(device, request.Driver, Endpoints.Requester(http)), Done(host));
+            : AskAsync(fabric, host, address, device => new ChooseDriver(device, request.Driver, Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
 
-    private static Task<IResult> ClearOverrideAsync(string host, string address, HttpContext http, FabricQueries fabric) =>
-        AskAsync(fabric, host, address, device => new ChooseDriver(device, null, Endpoints.Requester(http)), Done(host));
+    private static Task<IResult> ClearOverrideAsync(string host, string address, bool? plan, HttpContext http, FabricQueries fabric) =>
+        AskAsync(fabric, host, address, device => new ChooseDriver(device, null, Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
 
-    private static Task<IResult> SetSriovAsync(string host, string address, SriovRequest request, HttpContext http, FabricQueries fabric) =>
+    private static Task<IResult> SetSriovAsync(string host, string address, bool? plan, SriovRequest request, HttpContext http, FabricQueries fabric) =>
         request.Count is not { } count
             ? Task.FromResult(Problems.Invalid("count is missing; it must be 0 to 65535."))
             : count is < 0 or > ushort.MaxValue
             ? Task.FromResult(Problems.Invalid($"count is {count}; it must be 0 to 65535."))
-            : AskAsync(fabric, host, address, device => new MakeVirtualFunctions(device, count, Endpoints.Requester(http)), reply =>
+            : AskAsync(fabric, host, address, device => new MakeVirtualFunctions(device, count, Endpoints.Requester(http)) { PlanOnly = plan == true }, reply =>
                 reply is VirtualFunctionsMade made ? Endpoints.Json(new SriovResource($"{host}/{made.Device}", made.VirtualFunctions)) : null);
 
     // ---- Faults ----------------------------------------------------------------------------------------------------------------------
 
-    private static Task<IResult> FaultAsync(string host, string address, FaultRequest request, HttpContext http, FabricQueries fabric)
+    private static Task<IResult> FaultAsync(string host, string address, bool? plan, FaultRequest request, HttpContext http, FabricQueries fabric)
     {
         if (WrongIn(request) is { } wrong)
             return Task.FromResult(Problems.Invalid(wrong));
@@ -163,12 +163,12 @@ internal static class DeviceEndpoints
             fabric, host, address,
             device => request.Kind switch
             {
-                "aer" => new InjectError(device, request.Severity!, by),
-                "hang" => new HangFunction(device, request.Point!, by),
-                "release" => new ReleaseFunction(device, by),
-                "remove" => new PullOutFunction(device, by),
-                "return" => new PutBackFunction(device, by),
-                _ => new FlapLink(device, request.Times ?? 1, request.EachMs ?? 100, by),
+                "aer" => new InjectError(device, request.Severity!, by) { PlanOnly = plan == true },
+                "hang" => new HangFunction(device, request.Point!, by) { PlanOnly = plan == true },
+                "release" => new ReleaseFunction(device, by) { PlanOnly = plan == true },
+                "remove" => new PullOutFunction(device, by) { PlanOnly = plan == true },
+                "return" => new PutBackFunction(device, by) { PlanOnly = plan == true },
+                _ => new FlapLink(device, request.Times ?? 1, request.EachMs ?? 100, by) { PlanOnly = plan == true },
             },
             reply => reply switch
             {

@@ -13,22 +13,22 @@ internal static class DriverEndpoints
         var drivers = api.MapGroup("/hosts/{name}/drivers");
         drivers.MapGet("", (string name, FabricQueries fabric) => fabric.AskHostAsync(name, new ShowDrivers(), Shown(name)))
             .Describe<ListResource<DriverResource>>("ListDrivers", "The drivers of a host, and the plugins that it does not take.");
-        drivers.MapPost("/load", LoadAsync)
+        drivers.MapPost("/load", LoadAsync).Planned()
             .Describe<ListResource<DriverResource>>("LoadDrivers", "Loads the plugins that are in the folder of drivers and not loaded, or one.");
-        drivers.MapPost("/{driver}/unload", UnloadAsync)
+        drivers.MapPost("/{driver}/unload", UnloadAsync).Planned()
             .Describe<OperationResource>("UnloadDriver", "Unloads the plugin that a driver came with; its devices get the next best driver.");
     }
 
-    private static Task<IResult> LoadAsync(string name, LoadDriversRequest? request, HttpContext http, FabricQueries fabric) =>
+    private static Task<IResult> LoadAsync(string name, bool? plan, LoadDriversRequest? request, HttpContext http, FabricQueries fabric) =>
         IsWrong(request?.Plugin)
             ? Task.FromResult(Problems.Invalid(
                 $"'{Endpoints.Shown(request?.Plugin)}' is not the name of a plugin; a plugin is named like its folder."))
-            : fabric.AskHostAsync(name, new LoadPlugins(request?.Plugin, Endpoints.Requester(http)), Shown(name));
+            : fabric.AskHostAsync(name, new LoadPlugins(request?.Plugin, Endpoints.Requester(http)) { PlanOnly = plan == true }, Shown(name));
 
-    private static Task<IResult> UnloadAsync(string name, string driver, HttpContext http, FabricQueries fabric) => IsWrong(driver)
+    private static Task<IResult> UnloadAsync(string name, string driver, bool? plan, HttpContext http, FabricQueries fabric) => IsWrong(driver)
         ? Task.FromResult(Problems.Invalid($"'{Endpoints.Shown(driver)}' is not the name of a driver."))
         : fabric.AskHostAsync(
-            name, new UnloadPlugin(driver, Endpoints.Requester(http)),
+            name, new UnloadPlugin(driver, Endpoints.Requester(http)) { PlanOnly = plan == true },
             reply => reply is OperationDone done ? Endpoints.Json(new OperationResource($"{name}/{done.Device}", "done")) : null);
 
     private static bool IsWrong(string? name) =>

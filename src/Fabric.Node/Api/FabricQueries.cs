@@ -155,7 +155,13 @@ internal sealed class FabricQueries(
             return NotJoined();
         }
 
-        IResult Shown(object reply) => reply is OperationRefused refused ? Problems.From(refused) : map(reply) ?? Unexpected(hostName, reply);
+        IResult Shown(object reply) => reply switch
+        {
+            OperationPlanned planned => Plans.Answer(possible: true, planned.Would, [], planned.Affects),
+            OperationRefused refused when operation.PlanOnly && Plans.IsAnAnswer(refused) => Plans.Refused(refused.Sentence),
+            OperationRefused refused => Problems.From(refused),
+            _ => map(reply) ?? Unexpected(hostName, reply),
+        };
     }
 
     /// <summary>A host that is up where it runs may be joining here for a moment still.</summary>

@@ -13,15 +13,15 @@ internal static class MdevEndpoints
             .Describe<ListResource<MdevTypeResource>>("ListMdevTypes", "What mediated devices of a host can be, and how many more of each.");
         mdevs.MapGet("", (string host, FabricQueries fabric) => ListAsync(fabric, host, read => Endpoints.Json(Listed(host, read))))
             .Describe<MdevListResource>("ListMdevs", "The mediated devices that a host has defined.");
-        mdevs.MapPost("", DefineAsync)
+        mdevs.MapPost("", DefineAsync).Planned()
             .Produces<MdevResource>(StatusCodes.Status201Created)
             .Describe<MdevResource>("DefineMdev", "Defines a mediated device; it is not made before it is started.");
 
         var mdev = mdevs.MapGroup("/{uuid}");
         mdev.MapGet("", GetAsync).Describe<MdevResource>("GetMdev", "One mediated device.");
-        mdev.MapDelete("", UndefineAsync).Describe<OperationResource>("UndefineMdev", "Forgets a mediated device that is not started.");
-        mdev.MapPost("/start", StartAsync).Describe<MdevResource>("StartMdev", "Makes a mediated device: from then on it is a device of its host.");
-        mdev.MapPost("/stop", StopAsync)
+        mdev.MapDelete("", UndefineAsync).Planned().Describe<OperationResource>("UndefineMdev", "Forgets a mediated device that is not started.");
+        mdev.MapPost("/start", StartAsync).Planned().Describe<MdevResource>("StartMdev", "Makes a mediated device: from then on it is a device of its host.");
+        mdev.MapPost("/stop", StopAsync).Planned()
             .Produces<OperationResource>(StatusCodes.Status202Accepted)
             .Describe<OperationResource>("StopMdev", "Takes a mediated device away when its holder has released it; 202 says who is waited for.");
     }
@@ -42,7 +42,7 @@ internal static class MdevEndpoints
             ? Endpoints.Json(Mapping.ToResource(host, found))
             : Problems.NotFound($"{host} defines no mdev {parsed}; list its mdevs.")));
 
-    private static Task<IResult> DefineAsync(string host, DefineMdevRequest request, HttpContext http, FabricQueries fabric)
+    private static Task<IResult> DefineAsync(string host, bool? plan, DefineMdevRequest request, HttpContext http, FabricQueries fabric)
     {
         if (string.IsNullOrEmpty(request.Parent) || string.IsNullOrEmpty(request.Type))
             return Task.FromResult(Problems.Invalid("'parent' and 'type' are needed; list the types of the host."));
@@ -50,23 +50,23 @@ internal static class MdevEndpoints
             return Task.FromResult(Problems.Invalid($"start is '{Endpoints.Shown(request.Start)}'; it must be auto or manual."));
         return WithUuid(request.Uuid ?? Guid.NewGuid().ToString(), uuid => fabric.AskHostAsync(
             host,
-            new PlanMdev(uuid, Endpoints.Shown(request.Parent), Endpoints.Shown(request.Type), request.Start == "auto", Endpoints.Requester(http)),
+            new PlanMdev(uuid, Endpoints.Shown(request.Parent), Endpoints.Shown(request.Type), request.Start == "auto", Endpoints.Requester(http)) { PlanOnly = plan == true },
             reply => reply is MdevDone done
                 ? Results.Json(Mapping.ToResource(host, done.Mdev), ApiJson.Options, statusCode: StatusCodes.Status201Created)
                 : null));
     }
 
-    private static Task<IResult> StartAsync(string host, string uuid, HttpContext http, FabricQueries fabric) =>
+    private static Task<IResult> StartAsync(string host, string uuid, bool? plan, HttpContext http, FabricQueries fabric) =>
         WithUuid(uuid, parsed => fabric.AskHostAsync(
-            host, new BringMdevUp(parsed, Endpoints.Requester(http)),
+            host, new BringMdevUp(parsed, Endpoints.Requester(http)) { PlanOnly = plan == true },
             reply => reply is MdevDone done ? Endpoints.Json(Mapping.ToResource(host, done.Mdev)) : null));
 
-    private static Task<IResult> StopAsync(string host, string uuid, StopMdevRequest? request, HttpContext http, FabricQueries fabric)
+    private static Task<IResult> StopAsync(string host, string uuid, bool? plan, StopMdevRequest? request, HttpContext http, FabricQueries fabric)
     {
         if (request?.ForceAfterS is < 0 or > 86_400)
             return Task.FromResult(Problems.Invalid($"force_after_s is {request.ForceAfterS}; it must be 0 to 86400."));
         return WithUuid(uuid, parsed => fabric.AskHostAsync(
-            host, new TakeMdevDown(parsed, request?.ForceAfterS * 1000, Endpoints.Requester(http)),
+            host, new TakeMdevDown(parsed, request?.ForceAfterS * 1000, Endpoints.Requester(http)) { PlanOnly = plan == true },
             reply => reply switch
             {
                 HolderAwaited awaited => Results.Json(
@@ -77,9 +77,9 @@ internal static class MdevEndpoints
             }));
     }
 
-    private static Task<IResult> UndefineAsync(string host, string uuid, HttpContext http, FabricQueries fabric) =>
+    private static Task<IResult> UndefineAsync(string host, string uuid, bool? plan, HttpContext http, FabricQueries fabric) =>
         WithUuid(uuid, parsed => fabric.AskHostAsync(
-            host, new DropMdev(parsed, Endpoints.Requester(http)),
+            host, new DropMdev(parsed, Endpoints.Requester(http)) { PlanOnly = plan == true },
             reply => reply is MdevDone ? Endpoints.Json(new OperationResource($"{host}/{parsed}", "done")) : null));
 
     /// <summary>In the spelling of sysfs alone, in either case: one device must not go by several names.</summary>

@@ -2,6 +2,8 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Fabric.Migration.Claims;
+using Fabric.Migration.Fleet;
+using Fabric.Vfio;
 
 namespace Fabric.Node.Api;
 
@@ -40,6 +42,10 @@ internal static class Plans
                 + $"to {plan.Targets[0].Host}/{string.Join(", ", plan.Targets[0].Devices)}";
         return Endpoints.Json(new PlanResource(plan.Id ?? "none", plan.Id is not null, would, reasons, [], Migration: Mapping.ToResource(plan)));
     }
+
+    /// <summary>What is there is in the way, so that the plan's answer is no. A thing that is not there, or does not answer, has none.</summary>
+    public static bool IsAnAnswer(OperationRefused refused) =>
+        refused.Errno is not (nameof(Errno.ENODEV) or nameof(Errno.ETIMEDOUT));
 
     /// <summary>Of a request that would be refused.</summary>
     public static IResult Refused(string sentence) => Answer(possible: false, "nothing would be done", [sentence], []);

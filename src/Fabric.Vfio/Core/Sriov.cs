@@ -28,15 +28,23 @@ internal sealed class Sriov(
     {
         if (!TryParse(text, out var count))
             return new VfioError(Errno.EINVAL, "The number of VFs is not a number from 0 to 65535.");
+        if (WhyNot(count) is { } refused)
+            return refused;
+        return count == Count ? new SriovChange(Count, []) : Configure(count);
+    }
+
+    /// <summary>What is in the way of so many VFs before hardware is asked (SV-1 to SV-6); null for nothing.</summary>
+    public VfioError? WhyNot(int count)
+    {
         if (count > (capability?.TotalVfs ?? 0))
             return new VfioError(Errno.ERANGE, "The function has not so many VFs; sriov_totalvfs tells how many.");
         if (count == Count)
-            return new SriovChange(Count, []);
+            return null;
         if (!device.Driver.ConfiguresSriov || !device.Options.EnableSriov)
             return new VfioError(Errno.ENOENT, "The function's driver does not configure SR-IOV, or is not allowed to.");
-        if (count != 0 && Count != 0)
-            return new VfioError(Errno.EBUSY, "The function has VFs; remove them before making another number of them.");
-        return Configure(count);
+        return count != 0 && Count != 0
+            ? new VfioError(Errno.EBUSY, "The function has VFs; remove them before making another number of them.")
+            : null;
     }
 
     /// <summary>The core's part. Errors: EINVAL listed already, and those of hardware (SV-7 to SV-11).</summary>

@@ -140,6 +140,9 @@ public sealed partial class VfioPciCore
     /// <summary>A write to sriov_numvfs (contract §5). Errors: EINVAL, ERANGE, ENOENT, EBUSY, EIO, and hardware's own.</summary>
     public VfioResult<SriovChange> WriteNumVfs(ReadOnlySpan<char> text) => Sriov.Write(text);
 
+    /// <summary>What <see cref="WriteNumVfs"/> would refuse so many VFs with before it asks hardware; null for nothing.</summary>
+    public VfioError? WhyNotNumVfs(int count) => Sriov.WhyNot(count);
+
     /// <summary>sriov_configure of the core (SV-7 to SV-11), for a driver that calls it itself. Errors: EINVAL, EIO, and hardware's own.</summary>
     public VfioResult<SriovChange> ConfigureSriov(int count) => Sriov.Configure(count);
 

@@ -108,6 +108,25 @@ public sealed class MdevTests(MdevTests.Host host) : IClassFixture<MdevTests.Hos
     }
 
     [Fact]
+    public async Task A_plan_defines_starts_stops_and_forgets_nothing()
+    {
+        const string Planned = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002";
+        const string Definition = $$"""{"parent":"mtty","type":"mtty-1","uuid":"{{Planned}}"}""";
+
+        var define = await host.SendAsync<PlanResource>(HttpMethod.Post, $"{Mdevs}?plan=true", Definition);
+        Assert.Equal(404, (await host.RefusedAsync(HttpMethod.Get, $"{Mdevs}/{Planned}")).Status);
+        await host.SendAsync<MdevResource>(HttpMethod.Post, Mdevs, Definition, 201);
+        var start = await host.SendAsync<PlanResource>(HttpMethod.Post, $"{Mdevs}/{Planned}/start?plan=true");
+        var stop = await host.SendAsync<PlanResource>(HttpMethod.Post, $"{Mdevs}/{Planned}/stop?plan=true");
+        var forget = await host.SendAsync<PlanResource>(HttpMethod.Delete, $"{Mdevs}/{Planned}?plan=true");
+
+        Assert.Equal("stopped", (await host.GetAsync<MdevResource>($"{Mdevs}/{Planned}")).State);
+        Assert.Equal([true, true, false, true], [define.Possible, start.Possible, stop.Possible, forget.Possible]);
+        Assert.Equal($"mtty would make mdev {Planned}, a mtty-1", start.Would);
+        Assert.Equal($"mdev {Planned} is not started.", Assert.Single(stop.Reasons));
+    }
+
+    [Fact]
     public async Task One_that_finds_no_room_is_ENOSPC_and_says_what_is_left()
     {
         for (var number = 0; number < 4; number++)
@@ -117,8 +136,10 @@ public sealed class MdevTests(MdevTests.Host host) : IClassFixture<MdevTests.Hos
         }
 
         var last = await host.SendAsync<MdevResource>(HttpMethod.Post, Mdevs, """{"parent":"mbochs","type":"mbochs-small"}""", 201);
+        var plan = await host.SendAsync<PlanResource>(HttpMethod.Post, $"{Mdevs}/{last.Uuid}/start?plan=true");
         var refused = await host.RefusedAsync(HttpMethod.Post, $"{Mdevs}/{last.Uuid}/start");
 
+        Assert.Equal((false, "mbochs has no room for another mbochs-small; stop one first."), (plan.Possible, Assert.Single(plan.Reasons)));
         Assert.Equal((422, "ENOSPC"), (refused.Status, refused.Problem.Errno));
         Assert.Equal("mbochs-small takes 4 of the 256 MiB of video RAM of mbochs, and 0 are left; stop another first.", refused.Problem.Detail);
     }

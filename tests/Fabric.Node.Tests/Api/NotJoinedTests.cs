@@ -46,8 +46,8 @@ public sealed class NotJoinedTests(LonelyHost host) : IClassFixture<LonelyHost>
     }
 
     [Theory]
-    [InlineData("/api/v1/devices/lonely/fab0:01:00.1/reset?plan=true")]
-    [InlineData("/api/v1/devices/lonely/fab0:01:00.1/reset?plan=perhaps")]
+    [InlineData("/api/v1/claims/a/verify?plan=true")]
+    [InlineData("/api/v1/claims/a/verify?plan=perhaps")]
     public async Task What_has_no_plan_is_not_carried_out_in_its_place(string path)
     {
         using var refused = await host.Api.PostAsync(path, content: null, TestContext.Current.CancellationToken);

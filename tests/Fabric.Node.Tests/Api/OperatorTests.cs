@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Json;
+using System.Text.Json;
 using Fabric.Drivers;
 using Fabric.Node.Api;
 
@@ -116,6 +117,49 @@ public sealed class OperatorTests(OperatorTests.Devices devices) : IClassFixture
         Assert.Equal(["vfio-pci", .. BuiltInDrivers.All.Select(static driver => driver.Name).Distinct()], drivers.Select(driver => driver.Name));
         Assert.Equal(("one", null, "loaded", "accelerator-vf"), (drivers[1].Host, drivers[1].Plugin, drivers[1].State, drivers[1].Model));
         Assert.Equal(["1b36:fab1"], drivers[1].Ids);
+    }
+
+    public static TheoryData<string, string, string?, string> Plans => new()
+    {
+        { "POST", "reset", null, "fab0:01:00.6 would be reset by flr" },
+        { "POST", "reset", """{"method":"flr"}""", "fab0:01:00.6 would be reset by flr" },
+        { "PUT", "reset-methods", """{"methods":[]}""", "fab0:01:00.6 would be reset by nothing from then on" },
+        { "POST", "quarantine", null, "fab0:01:00.6 would be handed to nobody any more, and a claim on it leave it as its policy says" },
+        { "POST", "remove", null, "fab0:01:00.6 would leave the bus" },
+        { "PUT", "driver-override", """{"driver":"vfio-pci"}""", "fab0:01:00.6 would be probed anew with vfio-pci, and with no other driver; it has accelerator" },
+        { "POST", "faults", """{"kind":"remove"}""", "a fault would be made in fab0:01:00.6, or ended" },
+    };
+
+    [Theory, MemberData(nameof(Plans))]
+    public async Task A_command_that_is_planned_says_what_it_would_do_and_does_nothing(string method, string command, string? body, string would)
+    {
+        const string Device = "fab0:01:00.6";
+        var before = await devices.SendAsync<ListResource<DeviceEventResource>>(HttpMethod.Get, $"{Device}/history");
+
+        var plan = await devices.SendAsync<PlanResource>(
+            new HttpMethod(method), $"{Device}/{command}?plan=true", body is null ? null : JsonDocument.Parse(body).RootElement);
+
+        Assert.Equal((true, would), (plan.Possible, plan.Would));
+        Assert.Equal(before.Items, (await devices.SendAsync<ListResource<DeviceEventResource>>(HttpMethod.Get, $"{Device}/history")).Items);
+        Assert.Equal("closed", (await devices.UntilAsync(Device, static _ => true)).State);
+    }
+
+    [Fact]
+    public async Task What_would_be_refused_is_a_plan_that_is_not_possible_and_says_why()
+    {
+        var plan = await devices.SendAsync<PlanResource>(HttpMethod.Post, "fab0:01:00.6/unquarantine?plan=true");
+
+        Assert.False(plan.Possible);
+        Assert.Equal("fab0:01:00.6 is not in quarantine; it is Closed.", Assert.Single(plan.Reasons));
+    }
+
+    [Fact]
+    public async Task A_plan_of_an_error_is_not_told_as_an_error()
+    {
+        var plan = await devices.SendAsync<PlanResource>(HttpMethod.Post, "fab0:01:00.6/faults?plan=true", new FaultRequest("aer", Severity: "fatal"));
+
+        Assert.True(plan.Possible);
+        Assert.Equal("Healthy", (await devices.UntilAsync("fab0:01:00.6", static _ => true)).Health);
     }
 
     [Fact]

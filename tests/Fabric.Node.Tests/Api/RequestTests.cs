@@ -303,6 +303,24 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
         Assert.Contains("/api/v1/claims/{id}/migrations", description, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Every_request_that_changes_something_can_be_planned()
+    {
+        // One changes nothing, the other is a plan.
+        string[] exceptions = ["VerifyClaim", "PlanMigration"];
+        using var description = JsonDocument.Parse(await fabric.Api.GetStringAsync("/openapi/v1.json", TestContext.Current.CancellationToken));
+
+        var changing = description.RootElement.GetProperty("paths").EnumerateObject()
+            .SelectMany(static path => path.Value.EnumerateObject())
+            .Where(static request => request.Name is not ("get" or "parameters"))
+            .Select(static request => request.Value).ToArray();
+        var withoutPlan = changing.Where(static request => !request.TryGetProperty("parameters", out var parameters)
+            || parameters.EnumerateArray().All(static parameter => parameter.GetProperty("name").GetString() != "plan"));
+
+        Assert.InRange(changing.Length, 25, 100);
+        Assert.Equal(exceptions.Order(), withoutPlan.Select(static request => request.GetProperty("operationId").GetString()!).Order());
+    }
+
     [Theory, MemberData(nameof(Commands))]
     public async Task Each_command_is_described_with_its_body_its_answer_and_its_problems(string method, string command, string body)
     {

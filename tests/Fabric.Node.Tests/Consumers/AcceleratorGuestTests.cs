@@ -45,7 +45,7 @@ public sealed class AcceleratorGuestTests
     public async Task A_slot_that_still_holds_the_step_of_a_pass_before_counts_as_lost()
     {
         await using var rig = await GuestRig.StartAsync();
-        rig.Run(250);
+        rig.RunToStep(2000);
         var old = rig.RecordOf(rig.Head);
 
         rig.DamageUnseen(4, it => it.RecordOf(old.Step + GuestRig.Slots) = old);
@@ -166,7 +166,7 @@ public sealed class AcceleratorGuestTests
     public async Task A_guest_that_moves_without_one_page_of_its_memory_is_found_out()
     {
         await using var rig = await GuestRig.StartAsync();
-        rig.Run(250);
+        rig.RunToStep(2000);
         await rig.SetStateAsync(MigrationState.Stop);
         rig.Run(5);
 
@@ -217,7 +217,7 @@ public sealed class AcceleratorGuestTests
     public async Task Verifying_finds_any_single_byte_of_a_record_that_was_flipped(int at)
     {
         await using var rig = await GuestRig.StartAsync();
-        rig.Run(250);
+        rig.RunToStep(2000);
 
         var result = await rig.VerifyAsync(it =>
         {
@@ -236,7 +236,7 @@ public sealed class AcceleratorGuestTests
     public async Task Verifying_finds_a_flipped_byte_at_the_ends_of_memory(int offset)
     {
         await using var rig = await GuestRig.StartAsync();
-        rig.Run(250);
+        rig.RunToStep(2000);
 
         var result = await rig.VerifyAsync(it =>
         {

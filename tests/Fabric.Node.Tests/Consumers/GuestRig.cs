@@ -90,6 +90,17 @@ internal sealed class GuestRig : IAsyncDisposable
             Time.Advance(Moment);
     }
 
+    /// <summary>
+    /// As long as so many steps take. A tick that finds the function busy leaves its time to the next, and no more of it than of one batch: virtual time
+    /// may run faster than a real thread lets go.
+    /// </summary>
+    public void RunToStep(ulong step)
+    {
+        for (var i = 0; i < 1_000_000 && Head < step; i++)
+            Time.Advance(Moment);
+        Assert.True(Head >= step, $"The engine stands at step {Head}.");
+    }
+
     /// <summary>Lets the engine run while the guest looks away, does something to memory, and lets the guest look.</summary>
     public void DamageUnseen(int milliseconds, Action<GuestRig> damage)
     {

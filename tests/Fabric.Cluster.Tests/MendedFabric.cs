@@ -7,36 +7,47 @@ public abstract class MendedFabric : IAsyncLifetime
 {
     private TestFabric? fabric;
 
-    public async ValueTask InitializeAsync() => fabric = await TestFabric.StartAsync(hosts: 3, journal: await JournalAsync());
+    /// <summary>Why this machine cannot have it; null where it can.</summary>
+    private protected virtual string? WhyNot => null;
+
+    public async ValueTask InitializeAsync()
+    {
+        if (WhyNot is null)
+            fabric = await StartAsync();
+    }
 
     public async ValueTask DisposeAsync()
     {
         if (fabric is not null)
             await fabric.DisposeAsync();
+        await EndAsync();
         GC.SuppressFinalize(this);
     }
 
     /// <summary>Every daemon is up, and every function free.</summary>
     internal async Task<TestFabric> WholeAsync()
     {
+        Assert.SkipWhen(WhyNot is not null, WhyNot ?? "");
         await fabric!.MendAsync();
         return fabric;
     }
 
-    /// <summary>Connection string of its PostgreSQL; null for SQLite.</summary>
-    protected abstract Task<string?> JournalAsync();
+    private protected abstract Task<TestFabric> StartAsync();
+
+    /// <summary>Takes away what the fabric was started on.</summary>
+    private protected virtual ValueTask EndAsync() => ValueTask.CompletedTask;
 }
 
 public sealed class SqliteFabric : MendedFabric
 {
     public const string Name = "mended fabric on SQLite";
 
-    protected override Task<string?> JournalAsync() => Task.FromResult<string?>(null);
+    private protected override Task<TestFabric> StartAsync() => TestFabric.StartAsync(hosts: 3);
 }
 
 public sealed class PostgreSqlFabric(PrivatePostgres postgres) : MendedFabric
 {
-    protected override async Task<string?> JournalAsync() => await postgres.NewDatabaseAsync();
+    private protected override async Task<TestFabric> StartAsync() => await TestFabric.StartAsync(hosts: 3, journal: await postgres.NewDatabaseAsync());
 }
 
 [CollectionDefinition(SqliteFabric.Name)]

@@ -32,13 +32,16 @@ internal sealed class Daemon : IAsyncDisposable
         Directory.CreateDirectory(settings.DataDirectory);
         var file = settings.DataDirectory.TrimEnd('/') + ".json";
         File.WriteAllText(file, settings.ToJson());
-        var daemon = new Daemon(settings, RunFile(file));
-        return daemon;
+        return new Daemon(settings, settings.Namespace is { } space ? RunFileIn(space, file) : RunFile(file));
     }
 
     /// <summary>A daemon on a file of settings that may well be wrong.</summary>
     public static RunningProcess RunFile(string file, params string[] more) =>
         RunningProcess.Start(Executables.Fabricd, ["--config", file, "--exit-on-stdin-close", .. more]);
+
+    /// <summary>`ip` becomes the daemon: what is killed or paused is the daemon itself.</summary>
+    private static RunningProcess RunFileIn(string space, string file) =>
+        RunningProcess.Start("ip", ["netns", "exec", space, Executables.Fabricd, "--config", file, "--exit-on-stdin-close"]);
 
     public async Task ListeningAsync()
     {

@@ -10,12 +10,19 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
     public const int VirtualFunctions = 4;
     private static readonly JsonSerializerOptions Format = new(JsonSerializerDefaults.Web) { WriteIndented = true };
 
+    /// <summary>Where it listens with all that it has. Other than loopback it is told that it may.</summary>
+    public string Address { get; init; } = "127.0.0.1";
+
+    /// <summary>The network namespace that it is run in; null for that of the tests.</summary>
+    public string? Namespace { get; init; }
+
     public int ClusterPort { get; init; }
 
     /// <summary>Connection string of the PostgreSQL that has the journal; null for SQLite.</summary>
     public string? Journal { get; init; }
 
-    public string Api { get; init; } = "http://127.0.0.1:0";
+    /// <summary>Null takes a free port of <see cref="Address"/>.</summary>
+    public string? Api { get; init; }
 
     /// <summary>PEM files; null for a daemon in the clear.</summary>
     public TlsFiles? Tls { get; init; }
@@ -43,10 +50,10 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
         new
         {
             Node = new { Name, Roles = Role.Split(','), DataDirectory, RunLog },
-            Cluster = new { Address = "127.0.0.1", Port = ClusterPort, Seeds },
-            Api = new { Url = Api },
+            Cluster = new { Address, Port = ClusterPort, Seeds, Insecure = Address != "127.0.0.1" },
+            Api = new { Url = Api ?? $"http://{Address}:0" },
             Tls = Tls is null ? new object() : Tls,
-            DataPlane = new { Address = "127.0.0.1", Port = 0 },
+            DataPlane = new { Address, Port = 0 },
             Journal = new { Connection = Journal ?? "" },
             Devices = SlowCallDeadline is null ? new object() : new { SlowCallDeadline },
             Drivers = new { Folder = Plugins },

@@ -32,26 +32,26 @@ internal sealed class TestFabric : IAsyncDisposable
     /// <param name="journal">Connection string of the PostgreSQL that has the journal; null for SQLite.</param>
     /// <param name="controls">Control nodes: <c>control</c>, <c>control-2</c> and so on.</param>
     /// <param name="tls">The files of a daemon by its name; none for a fabric in the clear.</param>
+    /// <param name="change">What is different of each daemon.</param>
     /// <param name="recorded">Each host records what runs on it: <see cref="RunLogOf"/>.</param>
     public static async Task<TestFabric> StartAsync(
         int hosts, string? controlData = null, string? slowCallDeadline = null, string? journal = null, int controls = 1,
-        Func<string, TlsFiles>? tls = null, bool recorded = false)
+        Func<string, TlsFiles>? tls = null, bool recorded = false, Func<DaemonSettings, DaemonSettings>? change = null)
     {
         var fabric = new TestFabric();
         try
         {
-            var control = fabric.Launch(new DaemonSettings("control", "control", controlData ?? fabric.PathOf("control"))
-            {
-                Journal = journal, Tls = tls?.Invoke("control"),
-            });
+            var control = Launched(new DaemonSettings("control", "control", controlData ?? fabric.PathOf("control")) { Journal = journal });
             // The hosts need its port, not its readiness.
             await control.ListeningAsync();
             foreach (var name in Enumerable.Range(2, controls - 1).Select(number => $"control-{number}"))
-                fabric.Launch(new DaemonSettings(name, "control", fabric.PathOf(name), control.Endpoints.Cluster) { Journal = journal, Tls = tls?.Invoke(name) });
+                Launched(new DaemonSettings(name, "control", fabric.PathOf(name), control.Endpoints.Cluster) { Journal = journal });
             foreach (var name in new[] { "host-a", "host-b", "host-c" }.Take(hosts))
             {
-                var settings = new DaemonSettings(name, "host", fabric.PathOf(name), control.Endpoints.Cluster);
-                fabric.Launch(settings with { SlowCallDeadline = slowCallDeadline, Tls = tls?.Invoke(name), RunLog = recorded ? fabric.RunLogOf(name) : "" });
+                Launched(new DaemonSettings(name, "host", fabric.PathOf(name), control.Endpoints.Cluster)
+                {
+                    SlowCallDeadline = slowCallDeadline, RunLog = recorded ? fabric.RunLogOf(name) : "",
+                });
             }
 
             await fabric.ReadyAsync();
@@ -63,6 +63,9 @@ internal sealed class TestFabric : IAsyncDisposable
             await fabric.DisposeAsync();
             throw;
         }
+
+        Daemon Launched(DaemonSettings settings) =>
+            fabric.Launch((change?.Invoke(settings) ?? settings) with { Tls = tls?.Invoke(settings.Name) });
     }
 
     /// <summary>Starts one more daemon, or one of a name that has ended.</summary>

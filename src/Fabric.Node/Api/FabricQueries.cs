@@ -35,7 +35,7 @@ internal sealed class FabricQueries(
     /// <param name="plans">What would be refused is the answer to a plan, and no problem.</param>
     public async Task<IResult> AskClaimAsync(IClaimMessage message, Func<object, IResult?> map, bool plans = false)
     {
-        if (presence.Current?.Claims is not { } claims)
+        if (presence.Current is not { Claims: { } claims } membership)
             return NotJoined();
 
         // A claim that is new needs more than its own actor: sharding would hold it back until it can remember it, and create it later.
@@ -43,7 +43,7 @@ internal sealed class FabricQueries(
             return Problems.JournalUnavailable($"Claim {message.ClaimId}: the journal could not be written ({problem}); nothing was changed. Free its disk or bring back its server, and ask again.");
         try
         {
-            var reply = await claims.Ask<object>(message, message is VerifyClaim ? LongDeadline : ClaimDeadline);
+            var reply = await AskAsync(membership, claims, message, message is VerifyClaim ? LongDeadline : ClaimDeadline);
             return reply switch
             {
                 ClaimRefused { Code: RefusalCode.Plan or RefusalCode.Conflict } no when plans => Plans.Refused(no.Sentence),
@@ -59,7 +59,7 @@ internal sealed class FabricQueries(
         }
         catch (TaskCanceledException)
         {
-            return NotJoined();
+            return Problems.NotJoined("This daemon left its fabric while the request was under way. Nothing is known of what became of it: look before asking again.");
         }
     }
 
@@ -73,7 +73,7 @@ internal sealed class FabricQueries(
             await HostAsync(membership, drain.Host);
         try
         {
-            var reply = await moves.Ask<object>(command, ClaimDeadline);
+            var reply = await AskAsync(membership, moves, command, ClaimDeadline);
             return reply switch
             {
                 MovesRefused { Code: RefusalCode.Plan or RefusalCode.Conflict } no when command.PlanOnly => Plans.Refused(no.Sentence),
@@ -87,7 +87,7 @@ internal sealed class FabricQueries(
         }
         catch (TaskCanceledException)
         {
-            return NotJoined();
+            return Problems.NotJoined("This daemon left its fabric while the request was under way. Nothing is known of what became of it: look before asking again.");
         }
     }
 
@@ -144,7 +144,7 @@ internal sealed class FabricQueries(
             return Problems.Timeout($"{hostName} does not answer at the moment; look at its daemon.");
         try
         {
-            return Shown(await membership.Members.At(member, HostGateway.Name).Ask<object>(operation, LongDeadline));
+            return Shown(await AskAsync(membership, membership.Members.At(member, HostGateway.Name), operation, LongDeadline));
         }
         catch (AskTimeoutException)
         {
@@ -152,7 +152,7 @@ internal sealed class FabricQueries(
         }
         catch (TaskCanceledException)
         {
-            return NotJoined();
+            return Problems.NotJoined("This daemon left its fabric while the request was under way. Nothing is known of what became of it: look before asking again.");
         }
 
         IResult Shown(object reply) => reply switch
@@ -189,6 +189,14 @@ internal sealed class FabricQueries(
         {
             membership.System.Stop(follower);
         }
+    }
+
+    /// <summary>Who asked in a membership that ends is answered by nobody any more, and does not wait for the deadline.</summary>
+    /// <exception cref="TaskCanceledException">It has ended.</exception>
+    private static async Task<object> AskAsync(Membership membership, ICanTell target, object message, TimeSpan deadline)
+    {
+        var asked = target.Ask<object>(message, deadline);
+        return await Task.WhenAny(asked, membership.Ended) == asked ? await asked : throw new TaskCanceledException(asked);
     }
 
     private static IResult NotJoined() => Problems.NotJoined("This daemon is not part of a fabric at the moment; wait for it to join, or look at its log.");

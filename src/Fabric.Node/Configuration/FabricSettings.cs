@@ -92,8 +92,22 @@ internal sealed record ClusterSettings
     /// <summary>The control nodes, <c>ip:port</c> each. A control node whose list is empty, or begins with itself and is not answered, founds the fabric.</summary>
     public string[] Seeds { get; init; } = [];
 
+    public DiscoverySettings Discovery { get; init; } = new();
+
     /// <summary>Lets addresses other than loopback be used without TLS: whoever reaches them can then do everything that a member can.</summary>
     public bool Insecure { get; init; }
+}
+
+/// <summary>How the control nodes are found where they are not listed.</summary>
+internal sealed record DiscoverySettings
+{
+    /// <summary>What they are called there; empty for a daemon that has seeds, or founds a fabric.</summary>
+    public string Service { get; init; } = "";
+
+    /// <summary>A file of HOCON, of which <c>akka.discovery</c> is read.</summary>
+    public string Configuration { get; init; } = "";
+
+    public bool IsSet => Service.Length > 0;
 }
 
 /// <summary>PEM files by which this daemon is known to others and knows them; all three or none.</summary>

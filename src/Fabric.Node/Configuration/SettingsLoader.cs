@@ -94,7 +94,10 @@ internal static partial class SettingsLoader
             Require(safe || IPAddress.IsLoopback(point!.Address), $"cluster.seeds has '{seed}', which is not loopback; {NotEncrypted}");
         }
 
-        Require(settings.IsControl || settings.Cluster.Seeds.Length > 0, "cluster.seeds is empty; a host needs the address of at least one control node.");
+        CheckDiscovery(settings);
+        Require(
+            settings.IsControl || settings.Cluster.Seeds.Length > 0 || settings.Cluster.Discovery.IsSet,
+            "cluster.seeds is empty; a host needs the address of at least one control node, or cluster.discovery to find it by.");
 
         CheckApi(settings);
 
@@ -187,6 +190,18 @@ internal static partial class SettingsLoader
         Require(
             !ip!.Equals(IPAddress.Any) && !ip.Equals(IPAddress.IPv6Any),
             $"{setting} '{address}' is every address of this machine, and others need one to reach it on; give that.");
+    }
+
+    private static void CheckDiscovery(FabricSettings settings)
+    {
+        var (cluster, discovery) = (settings.Cluster, settings.Cluster.Discovery);
+        Require(
+            discovery.IsSet == discovery.Configuration.Length > 0,
+            "cluster.discovery needs both: service, what the control nodes are called, and configuration, a file that says how they are found.");
+        Require(!discovery.IsSet || cluster.Seeds.Length == 0, "cluster.seeds and cluster.discovery are both given; leave one of them out.");
+        Require(
+            !discovery.IsSet || !settings.IsControl || cluster.Port != 0,
+            "cluster.port is 0; a control node that is found by cluster.discovery has the port that is known there.");
     }
 
     private static void CheckApi(FabricSettings settings)

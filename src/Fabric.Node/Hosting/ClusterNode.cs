@@ -45,11 +45,12 @@ internal sealed class ClusterNode(
             try
             {
                 var url = await api.WhenListening.WaitAsync(stoppingToken);
-                await using var membership = await Membership.BeginAsync(lasting, journal.Sqlite?.ConnectionString, wire, loggers, credentials.Tls);
+                var found = await SeedDiscovery.FindAsync(lasting, time, log, stoppingToken);
+                await using var membership = await Membership.BeginAsync(found, journal.Sqlite?.ConnectionString, wire, loggers, credentials.Tls);
                 presence.Bound.TrySetResult(membership);
                 presence.Current = membership;
                 lasting = settings with { Cluster = settings.Cluster with { Port = membership.Address.Port ?? settings.Cluster.Port } };
-                await membership.JoinAsync(settings, met, host.System, url, Version, time, stoppingToken);
+                await membership.JoinAsync(found, met, host.System, url, Version, time, stoppingToken);
                 await membership.Ended.WaitAsync(stoppingToken);
                 log.LogWarning("This node is out of the fabric; its devices go on, and it joins anew");
             }
@@ -57,7 +58,7 @@ internal sealed class ClusterNode(
             {
                 return;
             }
-            catch (RefusedException refused)
+            catch (Exception refused) when (refused is RefusedException or SettingsException)
             {
                 log.LogCritical("{Sentence}", refused.Message);
                 await Console.Error.WriteLineAsync($"fabricd: {refused.Message}");

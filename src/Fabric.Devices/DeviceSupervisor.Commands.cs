@@ -214,8 +214,9 @@ internal sealed partial class DeviceSupervisor
 
     private void Remove(RemoveDevice command)
     {
-        var (vfs, holder) = (Status.VirtualFunctions > 0 ? $"its {Status.VirtualFunctions} VFs first, " : "", Status.Holder is null ? "" : " when its holder has released it");
-        if (command.IsPlanned(Sender, $"{vfs}{Address} would leave the bus{holder}{(Leaving is null ? "" : ", as is asked of it already")}", Concerned))
+        var first = Status.VirtualFunctions > 0 ? $" after its {Status.VirtualFunctions} VFs" : "";
+        var then = Status.Holder is null ? "" : ", when its holder has released it";
+        if (command.IsPlanned(Sender, $"{Address} would leave the bus{first}{then}{(Leaving is null ? "" : ", as is asked of it already")}", Concerned))
             return;
         if (Leaving is null)
         {

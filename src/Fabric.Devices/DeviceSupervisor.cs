@@ -212,6 +212,10 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
             case DeviceFact fact:
                 Apply(fact);
                 break;
+            case OperatorResetEnded ended:
+                Apply(ended.Tried);
+                Sender.Tell(ended);
+                break;
             case CoreProbed probed:
                 OnProbed(probed);
                 break;

@@ -65,7 +65,10 @@ public sealed partial class HostActor
             requester.Tell(new DeviceFailed(Errno.ENOENT, "This host has no folder of drivers; name one in its settings, drivers.folder."));
         else if (IsChangingDrivers)
             requester.Tell(BusyWithDrivers);
-        else if (!command.IsPlanned(requester, $"{command.Plugin ?? "whatever is not loaded"} would be loaded from {options.Plugins.Folder}, and functions that nobody holds be probed anew where that has a better driver"))
+        else if (!command.IsPlanned(
+            requester,
+            $"{command.Plugin ?? "whatever is not loaded"} would be loaded from {options.Plugins.Folder}, and functions that nobody holds be probed anew where "
+            + "that has a better driver"))
         {
             var wanted = command.Plugin is { } name
                 ? plugins.FirstOrDefault(plugin => plugin.Name == name || plugin.Names.Contains(name))?.Name ?? name
@@ -113,7 +116,8 @@ public sealed partial class HostActor
             }
         }
 
-        if (command.IsPlanned(requester, $"plugin {plugin.Name} would be unloaded, and its functions get the next best driver", [.. users.Select(static user => user.Key.ToString())]))
+        var functions = users.Select(static user => user.Key.ToString());
+        if (command.IsPlanned(requester, $"plugin {plugin.Name} would be unloaded, and its functions get the next best driver", [.. functions]))
             return;
         unloading = plugin.Name;
         catalog = new DriverCatalog([.. catalog.Drivers.Where(driver => driver.Plugin != plugin.Name)]);

@@ -132,7 +132,8 @@ public sealed partial class HostActor
             return;
         }
 
-        if (inject.IsPlanned(Sender, $"a fault would be made in {inject.Address}, or ended", statuses.GetValueOrDefault(inject.Address)?.Holder is { } holder ? [$"{inject.Address}, which {holder} holds"] : []))
+        string[] concerned = statuses.GetValueOrDefault(inject.Address)?.Holder is { } holder ? [$"{inject.Address}, which {holder} holds"] : [];
+        if (inject.IsPlanned(Sender, $"a fault would be made in {inject.Address}, or ended", [.. concerned]))
             return;
         // The report of an error comes back by way of the bus, as a real one would: remember who waits for it, before it can come.
         if (inject is InjectAer aer)

@@ -126,6 +126,7 @@ public abstract class EveryMessageTests : SlotTest
         // ---- To a supervisor: facts of driver, core, recovery ------------------------------------------------------------------------
         [typeof(SessionOpened)] = new(_ => new SessionOpened("somebody"), To.Supervisor, Answered: false),
         [typeof(SessionClosed)] = new(at => new SessionClosed(new SessionId(1), "nobody", "of nothing"), To.Supervisor, Answered: false),
+        [typeof(OperatorResetEnded)] = new(_ => new ResetByOperator(One, null, "me"), To.Host),
         [typeof(ResetTried)] = new(_ => new ResetTried("flr", true, "for nothing", default), To.Supervisor, Answered: false),
         [typeof(MigrationStateChanged)] = new(_ => new MigrationStateChanged(MigrationState.Running), To.Supervisor, Answered: false),
         [typeof(ErrorsReported)] = new(_ => new ErrorsReported(AnError, 1, 1), To.Supervisor, Answered: false),

@@ -250,7 +250,8 @@ internal sealed class MdevActor : UntypedActor, IWithUnboundedStash
             return;
         }
 
-        if (define.IsPlanned(Sender, $"mdev {define.Uuid} would be defined: {define.Type} of {define.Parent}, started {(define.AutoStart ? "with the host" : "when it is asked for")}"))
+        var starts = define.AutoStart ? "with the host" : "when it is asked for";
+        if (define.IsPlanned(Sender, $"mdev {define.Uuid} would be defined: {define.Type} of {define.Parent}, started {starts}"))
             return;
         var mdev = mdevs[define.Uuid] = new Mdev(definition);
         Enter(mdev, MdevState.Defining);
@@ -387,7 +388,9 @@ internal sealed class MdevActor : UntypedActor, IWithUnboundedStash
         {
             case MdevState.Stopped:
                 return new VfioError(Errno.EINVAL, $"mdev {stop.Uuid} is not started.");
-            case MdevState.Started or MdevState.Stopping when stop.IsPlanned(Sender, $"mdev {stop.Uuid} would leave its host{(HolderOf(mdev) is null ? "" : " when its holder has released it")}", HolderOf(mdev) is { } holder ? [$"{mdev.Address}, which {holder} holds"] : []):
+            case MdevState.Started or MdevState.Stopping when HolderOf(mdev) is { } holder && stop.IsPlanned(
+                Sender, $"mdev {stop.Uuid} would leave its host when its holder has released it", [$"{mdev.Address}, which {holder} holds"]):
+            case MdevState.Started or MdevState.Stopping when stop.IsPlanned(Sender, $"mdev {stop.Uuid} would leave its host"):
                 return null;
             case MdevState.Started or MdevState.Stopping:
                 Enter(mdev, MdevState.Stopping);

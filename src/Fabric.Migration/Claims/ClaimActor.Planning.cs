@@ -345,6 +345,7 @@ public sealed partial class ClaimActor
         var plan = looked.Answers.Find(static answer => answer.Devices.Length > 0) is { } best ? PlanOf(best) : null;
         if (plan is not null)
             given.Keep(plan);
+        string[] notLooked = looked.NotLooked == 0 ? [] : [$"{looked.NotLooked} more hosts were not asked; name one to have it looked at."];
         var stateBytes = status!.Devices.Sum(static device => device.StateBytes);
         var measured = state.Migrations.FindLast(static migration => migration.RateAtStop > 0);
         looked.Requester.Tell(new MigrationPlanned(
@@ -352,8 +353,11 @@ public sealed partial class ClaimActor
             plan?.Id,
             state.Host,
             [.. state.Addresses],
-            [.. looked.Answers.OrderBy(static answer => answer.Devices.Length == 0).Select(static answer => new TargetAnswer(answer.Host, answer.Devices, answer.Reasons) { Shown = answer.Shown })],
-            [.. looked.Reasons.Lines, .. looked.NotLooked == 0 ? Array.Empty<string>() : [$"{looked.NotLooked} more hosts were not asked; name one to have it looked at."]],
+            [
+                .. looked.Answers.OrderBy(static answer => answer.Devices.Length == 0).Select(static answer =>
+                    new TargetAnswer(answer.Host, answer.Devices, answer.Reasons) { Shown = answer.Shown }),
+            ],
+            [.. looked.Reasons.Lines, .. notLooked],
             stateBytes,
             state.MemoryBytes,
             measured?.RateAtStop ?? 0,

@@ -59,7 +59,7 @@ internal sealed class FabricQueries(
         }
         catch (TaskCanceledException)
         {
-            return Problems.NotJoined("This daemon left its fabric while the request was under way. Nothing is known of what became of it: look before asking again.");
+            return Left();
         }
     }
 
@@ -87,7 +87,7 @@ internal sealed class FabricQueries(
         }
         catch (TaskCanceledException)
         {
-            return Problems.NotJoined("This daemon left its fabric while the request was under way. Nothing is known of what became of it: look before asking again.");
+            return Left();
         }
     }
 
@@ -152,7 +152,7 @@ internal sealed class FabricQueries(
         }
         catch (TaskCanceledException)
         {
-            return Problems.NotJoined("This daemon left its fabric while the request was under way. Nothing is known of what became of it: look before asking again.");
+            return Left();
         }
 
         IResult Shown(object reply) => reply switch
@@ -198,6 +198,9 @@ internal sealed class FabricQueries(
         var asked = target.Ask<object>(message, deadline);
         return await Task.WhenAny(asked, membership.Ended) == asked ? await asked : throw new TaskCanceledException(asked);
     }
+
+    private static IResult Left() => Problems.NotJoined(
+        "This daemon left its fabric while the request was under way. Nothing is known of what became of it: look before asking again.");
 
     private static IResult NotJoined() => Problems.NotJoined("This daemon is not part of a fabric at the moment; wait for it to join, or look at its log.");
 

@@ -92,7 +92,11 @@ internal static class SeedDiscovery
             if (points.Count == 0)
                 log.LogWarning("No control node is known as {Service} yet; it is looked up again", service);
             if (!settings.Tls.IsSet && !settings.Cluster.Insecure && points.Find(static point => !IPAddress.IsLoopback(point.Address)) is { } open)
-                throw new RefusedException($"{service} was found at {open}, which is not loopback, and without tls the cluster is not encrypted; set tls, or cluster.insecure=true.");
+            {
+                throw new RefusedException(
+                    $"{service} was found at {open}, which is not loopback, and without tls the cluster is not encrypted; set tls, or cluster.insecure=true.");
+            }
+
             return [.. points.Select(static point => point.ToString()).Distinct().Order(StringComparer.Ordinal)];
         }
         catch (Exception failed) when (failed is not RefusedException)

@@ -59,7 +59,7 @@ internal sealed class FabricQueries(
         }
         catch (TaskCanceledException)
         {
-            return Left();
+            return NotJoined();
         }
     }
 
@@ -87,7 +87,7 @@ internal sealed class FabricQueries(
         }
         catch (TaskCanceledException)
         {
-            return Left();
+            return NotJoined();
         }
     }
 
@@ -152,7 +152,7 @@ internal sealed class FabricQueries(
         }
         catch (TaskCanceledException)
         {
-            return Left();
+            return NotJoined();
         }
 
         IResult Shown(object reply) => reply switch
@@ -192,15 +192,12 @@ internal sealed class FabricQueries(
     }
 
     /// <summary>Who asked in a membership that ends is answered by nobody any more, and does not wait for the deadline.</summary>
-    /// <exception cref="TaskCanceledException">It has ended.</exception>
+    /// <exception cref="AskTimeoutException">The deadline is over, or the membership.</exception>
     private static async Task<object> AskAsync(Membership membership, ICanTell target, object message, TimeSpan deadline)
     {
         var asked = target.Ask<object>(message, deadline);
-        return await Task.WhenAny(asked, membership.Ended) == asked ? await asked : throw new TaskCanceledException(asked);
+        return await Task.WhenAny(asked, membership.Ended) == asked ? await asked : throw new AskTimeoutException("This daemon left its fabric meanwhile.");
     }
-
-    private static IResult Left() => Problems.NotJoined(
-        "This daemon left its fabric while the request was under way. Nothing is known of what became of it: look before asking again.");
 
     private static IResult NotJoined() => Problems.NotJoined("This daemon is not part of a fabric at the moment; wait for it to join, or look at its log.");
 

@@ -4,6 +4,7 @@ using System.Text.Json;
 using Fabric.Migration.Claims;
 using Fabric.Migration.Fleet;
 using Fabric.Vfio;
+using Microsoft.Extensions.Primitives;
 
 namespace Fabric.Node.Api;
 
@@ -19,10 +20,17 @@ internal static class Plans
     public static RouteHandlerBuilder Planned(this RouteHandlerBuilder route) => route.WithMetadata(new PlansItself());
 
     public static void UsePlans(this WebApplication app) => app.Use(static (http, next) =>
-        http.Request.Query.TryGetValue("plan", out var plan) && plan != "false" && !HttpMethods.IsGet(http.Request.Method)
-        && http.GetEndpoint() is { } endpoint && endpoint.Metadata.GetMetadata<PlansItself>() is null
-            ? Problems.Invalid($"{http.Request.Method} {http.Request.Path} cannot be planned; nothing was done.").ExecuteAsync(http)
+        http.Request.Query.TryGetValue("plan", out var plan) && !HttpMethods.IsGet(http.Request.Method) && http.GetEndpoint() is { } endpoint
+        && WhyNot(http, endpoint, plan) is { } wrong
+            ? Problems.Invalid(wrong).ExecuteAsync(http)
             : next(http));
+
+    /// <summary>An empty word would be taken for none, and the request be carried out.</summary>
+    private static string? WhyNot(HttpContext http, Endpoint endpoint, StringValues plan) =>
+        plan == "false" ? null
+        : endpoint.Metadata.GetMetadata<PlansItself>() is null ? $"{http.Request.Method} {http.Request.Path} cannot be planned; nothing was done."
+        : plan == "true" ? null
+        : $"'plan' is '{Endpoints.Shown(plan.ToString())}'; it must be true or false. Nothing was done.";
 
     /// <summary>The plan with its digest: the same facts give the same.</summary>
     public static IResult Answer(

@@ -56,6 +56,20 @@ public sealed class NotJoinedTests(LonelyHost host) : IClassFixture<LonelyHost>
         Assert.Contains("cannot be planned; nothing was done.", await refused.Content.ReadAsStringAsync(TestContext.Current.CancellationToken), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("")]
+    [InlineData("perhaps")]
+    [InlineData("true&plan=false")]
+    public async Task A_plan_that_is_neither_true_nor_false_is_not_carried_out(string plan)
+    {
+        using var refused = await host.Api.PostAsync($"/api/v1/devices/lonely/fab0:01:00.2/reset?plan={plan}", content: null, TestContext.Current.CancellationToken);
+        var history = await host.Api.GetFromJsonAsync<ListResource<DeviceEventResource>>(
+            "/api/v1/devices/lonely/fab0:01:00.2/history", ApiJson.Options, TestContext.Current.CancellationToken);
+
+        Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+        Assert.DoesNotContain(history!.Items, static entry => entry.Kind == "reset");
+    }
+
     [Fact]
     public async Task It_lives() => Assert.Equal("live", await host.Api.GetStringAsync("/health/live", TestContext.Current.CancellationToken));
 

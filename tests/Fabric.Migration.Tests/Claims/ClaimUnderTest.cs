@@ -145,6 +145,8 @@ internal sealed class ClaimUnderTest(string id)
             Devices = [.. Enumerable.Repeat(new DeviceAsk("accelerator"), devices)],
         });
         await Until("journal ClaimStarted");
+        // What is written is not yet so: it answers when it is.
+        Assert.Equal(ClaimPhase.Running, (await View()).Phase);
         return this;
     }
 

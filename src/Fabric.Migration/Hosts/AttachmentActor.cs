@@ -41,6 +41,7 @@ internal sealed partial class AttachmentActor : UntypedActor, IWithUnboundedStas
     private ImmutableArray<HeldDevice> devices = [];
     private IConsumer? consumer;
     private bool busy;
+    private bool closed;
 
     // The migration that this end takes part in, and what it has told of it.
     private int migration;
@@ -90,6 +91,10 @@ internal sealed partial class AttachmentActor : UntypedActor, IWithUnboundedStas
             case DeviceStatusChanged or DeviceGone or SessionLooked:
                 OnDevice(message);
                 break;
+            case IAttachmentCommand next when closed:
+                // Of whatever begins here next: its parent has heard by then that this has ended.
+                Context.Parent.Tell(next);
+                break;
             case IHostCommand when busy:
                 Stash.Stash();
                 break;
@@ -129,8 +134,8 @@ internal sealed partial class AttachmentActor : UntypedActor, IWithUnboundedStas
             case Finished finished:
                 busy = false;
                 phase = finished.Phase;
-                // What was closed is not closed again.
-                if (finished.Report is Detached)
+                closed = finished.Report is Detached;
+                if (closed)
                     devices = [];
                 StandIfLost();
                 TellOf(finished.Report);

@@ -196,7 +196,7 @@ public sealed partial class AttachmentsActor : UntypedActor, IWithTimers
     private void End(Detached detached, IActorRef closed)
     {
         var place = new Place(detached.ClaimId, detached.Device);
-        endedAt[place] = Math.Max(detached.Generation, newestOf.GetValueOrDefault(detached.ClaimId));
+        endedAt[place] = detached.Generation;
         attachments.Remove(place);
         leases.Remove(place);
         Context.Stop(closed);

@@ -129,8 +129,7 @@ internal static class Daemon
     {
         // Devices first: a host that cannot open its own is of no use to anybody.
         var host = app.Services.GetRequiredService<HostOfNode>();
-        if (settings.IsHost)
-            await RehearseAsync(app.Services);
+        await RehearseAsync(app.Services);
         await app.StartAsync(cancellation);
         var url = app.Urls.First();
         app.Services.GetRequiredService<ApiAddress>().Listening(url);

@@ -85,6 +85,17 @@ public sealed class AttachmentsActorTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_newer_generation_need_not_wait_for_the_end_of_a_detach()
+    {
+        await host.Do<Attached>(Attach(5));
+        host.Tell(new Detach(Claim, 5, TestHost.Device));
+        host.Tell(Prepare(6, 1));
+        await host.Next<Detached>();
+
+        Assert.Equal(6, Assert.IsType<TargetPrepared>(await host.Answer()).Generation);
+    }
+
+    [Fact]
     public async Task A_newer_generation_that_follows_a_detach_at_once_stays_attached()
     {
         await host.Do<Attached>(Attach(5));

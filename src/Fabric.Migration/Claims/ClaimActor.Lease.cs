@@ -40,6 +40,11 @@ public sealed partial class ClaimActor
         var over = $"{state.Host} did not renew the lease of {state.Device} for {Terms.Wait.TotalSeconds:0.#} s, and has closed it by itself";
         switch (state.Phase)
         {
+            case ClaimPhase.Migrating when loaded is not null && state.Migration is { Step: MigrationStep.StopCopy } m:
+                // What ran there has stopped, and the target has all of it.
+                sourceLost = over;
+                Compare(m);
+                break;
             case ClaimPhase.Placing or ClaimPhase.Running or ClaimPhase.Migrating:
                 EndPlanningBecause(over);
                 Restart(over, Attempts, closed: true);

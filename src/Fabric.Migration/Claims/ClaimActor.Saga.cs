@@ -38,6 +38,7 @@ public sealed partial class ClaimActor
     private long progressAt;
     private SourceStopped? stopped;
     private TargetLoaded? loaded;
+    private string? sourceLost;
     private long stopSentAt;
     private long commitSince;
 
@@ -137,7 +138,7 @@ public sealed partial class ClaimActor
         switch (state.Migration?.Step)
         {
             case MigrationStep.Reserve:
-                (progress, dirtyRate, stopped, loaded, stopSentAt, commitSince) = (null, null, null, null, 0, 0);
+                (progress, dirtyRate, stopped, loaded, sourceLost, stopSentAt, commitSince) = (null, null, null, null, null, 0, 0);
                 break;
             case MigrationStep.PreCopy:
                 progressAt = stepSince;
@@ -233,7 +234,7 @@ public sealed partial class ClaimActor
         else if (m.Step == MigrationStep.PreCopy && members.PresenceOf(m.ToHost) == HostPresence.Absent && !(stepRecovered && inStep < MembersDeadline))
             RollBack($"the target host {m.ToHost} was lost");
         else if (m.Step == MigrationStep.StopCopy && commitSince == 0 && inStep >= StopLimit(m))
-            RollBack($"the stop took longer than its limit of {LimitMs(m)} ms");
+            EndStop(m);
     }
 
     /// <summary>Why a pre-copy went on and on.</summary>
@@ -340,11 +341,11 @@ public sealed partial class ClaimActor
                 break;
             case (SourceStopped told, MigrationStep.StopCopy) when told.Migration == m.Number:
                 stopped = told;
-                CommitWhenBothAgree(m);
+                Compare(m);
                 break;
             case (TargetLoaded told, MigrationStep.StopCopy) when told.Migration == m.Number:
                 loaded = told;
-                CommitWhenBothAgree(m);
+                Compare(m);
                 break;
             case (TargetRunning running, MigrationStep.Run) when running.Migration == m.Number:
                 OnTargetRunning(running, m);
@@ -377,6 +378,11 @@ public sealed partial class ClaimActor
     {
         switch (m.Step)
         {
+            case MigrationStep.StopCopy when failed.Gone && m.IsSource(failed.Host, failed.Device):
+                // The only whole copy may be the target's, which has yet to tell: the limit of the stop ends that.
+                sourceLost = $"{failed.Host}: {failed.Reason}";
+                Compare(m);
+                break;
             case MigrationStep.Reserve or MigrationStep.PreCopy or MigrationStep.StopCopy:
                 RollBack(failed.Command switch
                 {
@@ -474,32 +480,57 @@ public sealed partial class ClaimActor
         }
     }
 
-    /// <summary>L2: the commit needs both ends to have counted the same bytes to the same checksum, of each stream.</summary>
-    private void CommitWhenBothAgree(ClaimMigration m)
+    /// <summary>
+    /// L2: the commit needs both ends to have counted the same bytes to the same checksum, of each stream. A source that is lost has said so too,
+    /// at the end of each stream, and the target has loaded nothing else.
+    /// </summary>
+    private void Compare(ClaimMigration m)
     {
-        if (stopped is null || loaded is null || commitSince != 0)
+        if (loaded is null || commitSince != 0)
             return;
-        var (sent, received) = (TransferSum.Of(stopped.Streams), TransferSum.Of(loaded.Streams));
-        if (!stopped.Streams.SequenceEqual(loaded.Streams))
-        {
-            RollBack($"what {m.ToHost} received ({received}) is not what {m.FromHost} sent ({sent})");
+        if (stopped is null && sourceLost is not null)
+            Commit(m, loaded, $", and the source is lost ({sourceLost})");
+        else if (stopped is null)
             return;
-        }
+        else if (stopped.Streams.SequenceEqual(loaded.Streams))
+            Commit(m, loaded, "");
+        else
+            RollBack($"what {m.ToHost} received ({TransferSum.Of(loaded.Streams)}) is not what {m.FromHost} sent ({TransferSum.Of(stopped.Streams)})");
+    }
 
+    /// <summary>
+    /// The limit of the stop. A target that has everything goes forward: its streams ended after the source had stopped, which may be why nothing is
+    /// heard of that, and a copy that is whole is not given up for one that may be gone.
+    /// </summary>
+    private void EndStop(ClaimMigration m)
+    {
+        if (loaded is not null)
+            Commit(m, loaded, $"; {m.FromHost} has not told that it stopped");
+        else
+            RollBack(sourceLost ?? $"the stop took longer than its limit of {LimitMs(m)} ms");
+    }
+
+    private void Commit(ClaimMigration m, TargetLoaded whole, string note)
+    {
         commitSince = time.GetTimestamp();
         trace.Enter("commit");
+        var received = TransferSum.Of(whole.Streams);
         var committed = new MigrationCommitted { Bytes = received.Bytes, Checksum = received.Checksum, At = Now };
         // By the journal's clock: whoever began the migration may have died meanwhile.
         committed.Phases.Add(PhaseOf("reserve", m.ReservedAt - m.StartedAt, downtime: false));
         committed.Phases.Add(PhaseOf("pre-copy", m.StoppedAt - m.ReservedAt, downtime: false));
-        committed.Phases.Add(PhaseOf("drain", stopped.DrainMs, downtime: false));
-        committed.Phases.Add(PhaseOf("quiesce", stopped.QuiesceMs));
-        committed.Phases.Add(PhaseOf("final copy", Math.Max(0, stopped.CopyMs - loaded.LoadMs)));
-        committed.Phases.Add(PhaseOf("load", loaded.LoadMs));
+        if (stopped is not null)
+        {
+            committed.Phases.Add(PhaseOf("drain", stopped.DrainMs, downtime: false));
+            committed.Phases.Add(PhaseOf("quiesce", stopped.QuiesceMs));
+            committed.Phases.Add(PhaseOf("final copy", Math.Max(0, stopped.CopyMs - whole.LoadMs)));
+        }
+
+        committed.Phases.Add(PhaseOf("load", whole.LoadMs));
         Record(
             committed,
             "migration.committed",
-            string.Create(CultureInfo.InvariantCulture, $"{m.ToHost}/{Shown(m.ToDevices)} has all {received.Bytes} bytes, checksum {received.Checksum}"),
+            string.Create(CultureInfo.InvariantCulture, $"{m.ToHost}/{Shown(m.ToDevices)} has all {received.Bytes} bytes, checksum {received.Checksum}{note}"),
             // What answers the target's telling that it has everything is its lease too.
             () => leasedAt = time.GetTimestamp());
     }

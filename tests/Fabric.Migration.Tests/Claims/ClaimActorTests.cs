@@ -627,6 +627,56 @@ public sealed class ClaimActorTests(ClaimLab lab)
     }
 
     [Fact]
+    public async Task A_source_that_does_not_tell_any_more_that_it_stopped_leaves_the_claim_to_a_target_that_has_everything()
+    {
+        var claim = lab.NewClaim();
+        claim.Instead = (host, command) => host == "alpha" && command is StopAndCopy ? Unheard(claim, host, command) : null;
+        await claim.Migrate(claim.ToBeta with { DowntimeLimitMs = 100 });
+        await claim.Until("journal SourceReleased");
+
+        Assert.Equal(("beta", 1), (Assert.Single(claim.Running), claim.MostRunning));
+        Assert.EndsWith("; alpha has not told that it stopped", (await claim.Told("migration.committed")).Sentence, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_source_that_is_lost_in_the_stop_leaves_the_claim_to_a_target_that_has_everything()
+    {
+        var claim = lab.NewClaim();
+        claim.Instead = (host, command) => host == "alpha" && command is StopAndCopy
+            ? [.. Unheard(claim, host, command), claim.Failure(host, command, gone: true)]
+            : null;
+        await claim.Migrate();
+        await claim.Until("journal SourceReleased");
+
+        Assert.Equal(("beta", 1), (Assert.Single(claim.Running), claim.MostRunning));
+        Assert.EndsWith(", and the source is lost (alpha: it broke)", (await claim.Told("migration.committed")).Sentence, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_source_that_is_lost_in_the_stop_takes_the_claim_with_it_where_the_target_lacks_something()
+    {
+        var claim = lab.NewClaim();
+        claim.Instead = (host, command) => (host, command) switch
+        {
+            ("alpha", StopAndCopy) => [.. Unheard(claim, host, command), claim.Failure(host, command, gone: true)],
+            ("alpha", ResumeSource) => [claim.Failure(host, command, gone: true)],
+            ("beta", StopAndCopy) => [],
+            _ => null,
+        };
+        await claim.Migrate(claim.ToBeta with { DowntimeLimitMs = 100 });
+        await claim.Until("journal ClaimFailed");
+
+        Assert.Equal("alpha: it broke", (await claim.Told("migration.rolling-back")).Sentence);
+    }
+
+    /// <summary>Carried out, and nobody hears of it.</summary>
+    private static IHostReport[] Unheard(ClaimUnderTest claim, string host, IHostCommand command)
+    {
+        claim.CarryOut(host, command);
+        return [];
+    }
+
+    [Fact]
     public async Task A_source_that_is_lost_in_a_rollback_fails_the_claim_and_starts_no_target_L1()
     {
         var claim = lab.NewClaim();

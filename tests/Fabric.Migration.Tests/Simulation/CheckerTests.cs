@@ -43,6 +43,12 @@ public sealed class CheckerTests
     public void One_that_is_started_while_it_runs_breaks_L1() => Breaks("L1", "it was started while it ran", [.. Whole, Of(15, RunEvent.Started, "b", 2, 9000)]);
 
     [Fact]
+    public void One_that_is_disturbed_at_rest_and_does_not_come_to_rest_again_breaks_L3() => Breaks(
+        "L3",
+        "was disturbed after it had come to rest, and does not come to rest again",
+        [.. Whole, Of(21, RunEvent.Stopped, "b", 2, 9000), Of(22, RunEvent.Started, "b", 2, 9000)]);
+
+    [Fact]
     public void A_step_that_was_lost_breaks_L2() => Breaks("L2", "goes on with step 5001, and stopped before 5000", At(7, record => record with { Step = 5001 }));
 
     [Fact]

@@ -1,3 +1,4 @@
+using Fabric.Migration.Hosts.Runs;
 using Fabric.Migration.Tests.Simulation.Engine;
 using Fabric.Migration.Tests.Simulation.World;
 
@@ -6,7 +7,7 @@ namespace Fabric.Migration.Tests.Simulation;
 /// <summary>A death, or a standstill, of each participant at each event of each path: before its write is kept, and right after, before anybody hears.</summary>
 public sealed class CrashTests
 {
-    private static readonly IReadOnlyDictionary<string, Action<ClaimPath.Walk>> Deaths = new Dictionary<string, Action<ClaimPath.Walk>>
+    private static readonly Dictionary<string, Action<ClaimPath.Walk>> Deaths = new()
     {
         ["claim node killed"] = static walk => Keeper(walk, static (faults, node) => faults.KillControl(node, TimeSpan.FromSeconds(3))),
         ["claim node stands still"] = static walk => Keeper(walk, static (faults, node) => faults.StopControl(node, TimeSpan.FromSeconds(20))),
@@ -66,6 +67,35 @@ public sealed class CrashTests
         }
 
         TestContext.Current.TestOutputHelper?.WriteLine($"{name}: {runs} runs over {whole.Events.Count} events: {string.Join(", ", whole.Events)}");
+    }
+
+    /// <summary>No event marks this moment: the one whole copy is the target's, and only the source knows that it has stopped.</summary>
+    [Theory]
+    [InlineData("commit", "source killed")]
+    [InlineData("commit", "source stands still")]
+    [InlineData("commit", "source cut off")]
+    [InlineData("leased-commit", "source killed")]
+    [InlineData("leased-commit", "source stands still")]
+    [InlineData("leased-commit", "source cut off")]
+    public void A_source_that_is_lost_once_its_target_has_everything_leaves_the_claim_to_it(string name, string death)
+    {
+        using var theatre = new Theatre();
+        var walk = new ClaimPath.Walk(theatre, ClaimPath.All.First(path => path.Name == name), seed: 1);
+        walk.WhenLoaded(() => Deaths[death](walk));
+
+        Assert.Empty(walk.Play());
+        Assert.Equal((RestKind.Runs, "host-b"), (walk.Run.Records[^1].Rest, walk.Run.Records[^1].Host));
+        Assert.Single(walk.Run.Records, static record => record.What == RunEvent.Afresh);
+    }
+
+    [Fact]
+    public void A_target_that_takes_on_what_was_damaged_is_found_out_when_its_source_is_lost()
+    {
+        using var theatre = new Theatre();
+        var walk = new ClaimPath.Walk(theatre, ClaimPath.Rollback, seed: 1, SeededFault.TargetLoadsWhatIsDamaged);
+        walk.WhenLoaded(() => Deaths["source killed"](walk));
+
+        Assert.Contains(walk.Play(), static found => found.Law == "L2");
     }
 
     private static void Keeper(ClaimPath.Walk walk, Action<Faults, SimulatedControl> what)

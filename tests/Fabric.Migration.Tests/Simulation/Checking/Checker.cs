@@ -172,6 +172,8 @@ internal static class Checker
 
             if (rest.At - lastFault > bounds.Bound.TotalMicroseconds)
                 Found("L3", $"came to rest {(rest.At - lastFault) / 1_000_000.0:0.0} s after the last fault, and has {bounds.Bound.TotalSeconds:0.0} s", rest);
+            if (Array.Find(records, record => record.At > rest.At && record.What is (RunEvent.Afresh or RunEvent.Started or RunEvent.Stopped)) is { } disturbed)
+                Found("L3", "was disturbed after it had come to rest, and does not come to rest again", disturbed);
             switch (rest.Rest)
             {
                 case RestKind.Runs when !(open is [var only] && only.IsAt(rest)):

@@ -1,4 +1,5 @@
 using Fabric.Migration.Claims;
+using Fabric.Migration.Hosts.Runs;
 using Fabric.Migration.Journal;
 using Fabric.Migration.Tests.Simulation.Checking;
 using Fabric.Migration.Tests.Simulation.Engine;
@@ -51,12 +52,13 @@ internal sealed record ClaimPath(string Name, CreateClaim Claim, Action<ClaimPat
     {
         private readonly List<(Type Event, Action What)> asks = [];
         private int events;
+        private int loads;
         private bool over;
 
-        public Walk(Theatre theatre, ClaimPath path, int seed, bool traces = false)
+        public Walk(Theatre theatre, ClaimPath path, int seed, SeededFault fault = SeededFault.None)
         {
             Path = path;
-            Run = new Simulation(theatre, new SimulationOptions(seed) { Traces = traces });
+            Run = new Simulation(theatre, new SimulationOptions(seed) { Fault = fault });
             Faults = new Faults(Run, [Id]);
             Run.Journal.OnKept += (_, kept) =>
             {
@@ -82,6 +84,13 @@ internal sealed record ClaimPath(string Name, CreateClaim Claim, Action<ClaimPat
 
         /// <summary>Once, when the first of these is kept.</summary>
         public void When<TEvent>(Action what) => asks.Add((typeof(TEvent), what));
+
+        /// <summary>Once, when a target has taken a state on, and nobody has heard yet.</summary>
+        public void WhenLoaded(Action what) => Run.OnRecord += record =>
+        {
+            if (record.What == RunEvent.Loaded && Interlocked.Exchange(ref loads, 1) == 0)
+                what();
+        };
 
         /// <summary>At an event, counted from 1: when its write comes to the journal, or when that has kept it and the claim has not heard yet.</summary>
         public void At(int number, bool kept, Action<Walk> what)

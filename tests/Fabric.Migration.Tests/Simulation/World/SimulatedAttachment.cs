@@ -53,7 +53,8 @@ internal sealed class SimulatedAttachment : UntypedActor, IWithUnboundedStash
 
     private sealed record Knock(SimulatedHost Host, IActorRef Source);
 
-    private sealed record Final(SimulatedState State, long Bytes);
+    /// <param name="Hash">As the source counted it, at the end of the stream.</param>
+    private sealed record Final(SimulatedState State, long Bytes, string Hash);
 
     private sealed record FinalTaken(long Bytes);
 
@@ -318,7 +319,7 @@ internal sealed class SimulatedAttachment : UntypedActor, IWithUnboundedStash
         function.Stop();
         var state = saved = function.Save();
         var sent = run.Corrupts() ? state with { Steps = state.Steps ^ 1 } : state;
-        run.Network.Stream(life, to.Host, () => to.Attachment.Tell(new Final(sent, 5000)));
+        run.Network.Stream(life, to.Host, () => to.Attachment.Tell(new Final(sent, 5000, state.Hash)));
         InTransfer(TransferPatience, () => Break("the other end did not say that it has all"));
     }
 
@@ -327,6 +328,12 @@ internal sealed class SimulatedAttachment : UntypedActor, IWithUnboundedStash
         if (IsLost || run.Fails())
         {
             Break("the device refused its state");
+            return;
+        }
+
+        if (final.State.Hash != final.Hash && run.Options.Fault != SeededFault.TargetLoadsWhatIsDamaged)
+        {
+            Break("what arrived is not what was sent");
             return;
         }
 

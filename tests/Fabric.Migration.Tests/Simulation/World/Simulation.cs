@@ -26,6 +26,9 @@ internal enum SeededFault
     /// <summary>A target tells that it has everything, and takes it on later: the commit comes before the load.</summary>
     TargetTellsTooEarly,
 
+    /// <summary>A target does not compare what arrived with what the source counted: with a source that is lost nobody does.</summary>
+    TargetLoadsWhatIsDamaged,
+
     /// <summary>The journal says that it has a commit, and does not: the target runs before that is decided for good.</summary>
     JournalForgetsCommits,
 }
@@ -103,6 +106,8 @@ internal sealed class Simulation
     public TimeSpan Now => Theatre.Clock.Now;
 
     public IReadOnlyList<RunRecord> Records => records;
+
+    public event Action<RunRecord>? OnRecord;
 
     public string TraceText => trace?.ToString() ?? "";
 
@@ -227,6 +232,7 @@ internal sealed class Simulation
             return;
         records.Add(record);
         Trace("record", record.ToLine);
+        OnRecord?.Invoke(record);
     }
 
     public void Fault(string what)

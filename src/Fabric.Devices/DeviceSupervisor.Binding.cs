@@ -112,10 +112,7 @@ internal sealed partial class DeviceSupervisor
     private void Override(OverrideDriver command)
     {
         if (command.Driver == device.Standing.DriverOverride)
-        {
-            if (!command.IsPlanned(Sender, $"{Address} has that driver_override already, and would stay as it is"))
-                Sender.Tell(HostDone.Instance);
-        }
+            command.AnswerAlready(Sender, $"{Address} has that driver_override");
         else if (UnbindRefusal is { } refused)
             Sender.Tell(new DeviceFailed(refused));
         else if (!command.IsPlanned(Sender, command.Would(Status.Driver)))

@@ -23,12 +23,11 @@ internal sealed partial class DeviceSupervisor
             case QuarantineDevice quarantine:
                 if (IsQuarantined)
                 {
-                    if (!quarantine.IsPlanned(Sender, $"{Address} is in quarantine already, and would stay there"))
-                        Sender.Tell(HostDone.Instance);
+                    quarantine.AnswerAlready(Sender, $"{Address} is in quarantine");
                     break;
                 }
 
-                if (quarantine.IsPlanned(Sender, $"{Address} would be handed to nobody any more, and a claim on it leave it as its policy says", Concerned))
+                if (quarantine.IsPlanned(Sender, $"{Address} would be handed to nobody any more, and a claim on it leave it as its policy says", Status.Concerned))
                     break;
                 WaitUntilKept(new Waiter(Sender, quarantine.By));
                 Quarantine(quarantine.Reason, quarantine.By, readable: Hung is null);
@@ -176,18 +175,15 @@ internal sealed partial class DeviceSupervisor
 
     // ---- Resets ----------------------------------------------------------------------------------------------------------------------
 
-    /// <summary>Who has the device, and feels what is done with it.</summary>
-    private ImmutableArray<string> Concerned => Status.Holder is { } holder ? [$"{Address}, which {holder} holds"] : [];
-
     /// <summary>As the core will find it: the first method that the function has (IO-51).</summary>
     private void PlanReset(ResetByOperator command)
     {
         ImmutableArray<string> methods = command.Method is { } only ? [only] : Status.ResetMethods;
         var found = methods.Where(device.Function.ResetMethods.Contains).ToArray();
         if (found.Length == 0)
-            Sender.Tell(new DeviceFailed(Errno.ENOTTY, "The function has no reset method, or all of them are turned off."));
+            Sender.Tell(new DeviceFailed(ResetMethod.Missing));
         else
-            command.IsPlanned(Sender, $"{Address} would be reset by {string.Join(", else by ", found)}", Concerned);
+            command.IsPlanned(Sender, $"{Address} would be reset by {string.Join(", else by ", found)}", Status.Concerned);
     }
 
     private void SetMethods(SetResetMethods command)
@@ -216,7 +212,7 @@ internal sealed partial class DeviceSupervisor
     {
         var first = Status.VirtualFunctions > 0 ? $" after its {Status.VirtualFunctions} VFs" : "";
         var then = Status.Holder is null ? "" : ", when its holder has released it";
-        if (command.IsPlanned(Sender, $"{Address} would leave the bus{first}{then}{(Leaving is null ? "" : ", as is asked of it already")}", Concerned))
+        if (command.IsPlanned(Sender, $"{Address} would leave the bus{first}{then}{(Leaving is null ? "" : ", as is asked of it already")}", Status.Concerned))
             return;
         if (Leaving is null)
         {

@@ -393,8 +393,7 @@ public sealed partial class HostActor
         var standing = standings.GetValueOrDefault(address, DeviceStanding.None);
         if (standing.DriverOverride == command.Driver)
         {
-            if (!command.IsPlanned(requester, $"{address} has that driver_override already, and would stay as it is"))
-                requester.Tell(HostDone.Instance);
+            command.AnswerAlready(requester, $"{address} has that driver_override");
             return;
         }
 

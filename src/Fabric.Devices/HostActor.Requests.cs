@@ -97,9 +97,8 @@ public sealed partial class HostActor
             .ToDictionary(device => device.Function.Address, device => device.Supervisor);
         if (command.PlanOnly)
         {
-            var held = functions.Keys.Order().Select(address => statuses[address]).Where(static vf => vf.Holder is not null);
-            physical.Supervisor.Forward(new PlanVirtualFunctions(
-                command.Address, command.Count, [.. held.Select(static vf => $"{vf.Address}, which {vf.Holder} holds and is asked to release")]));
+            var concerned = functions.Keys.Order().SelectMany(address => statuses[address].Concerned);
+            physical.Supervisor.Forward(new PlanVirtualFunctions(command.Address, command.Count, [.. concerned.Select(static held => $"{held} and is asked to release")]));
             return;
         }
 
@@ -132,8 +131,7 @@ public sealed partial class HostActor
             return;
         }
 
-        string[] concerned = statuses.GetValueOrDefault(inject.Address)?.Holder is { } holder ? [$"{inject.Address}, which {holder} holds"] : [];
-        if (inject.IsPlanned(Sender, $"a fault would be made in {inject.Address}, or ended", [.. concerned]))
+        if (inject.IsPlanned(Sender, $"a fault would be made in {inject.Address}, or ended", statuses.GetValueOrDefault(inject.Address)?.Concerned ?? []))
             return;
         // The report of an error comes back by way of the bus, as a real one would: remember who waits for it, before it can come.
         if (inject is InjectAer aer)

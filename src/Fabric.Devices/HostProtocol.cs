@@ -23,6 +23,13 @@ public abstract record HostRequest : INoSerializationVerificationNeeded
             asker.Tell(new CommandPlanned(would, affects));
         return PlanOnly;
     }
+
+    /// <summary>Of one that asks for what is so already: it is done, or planned.</summary>
+    internal void AnswerAlready(IActorRef asker, string already)
+    {
+        if (!IsPlanned(asker, $"{already} already, and would stay so"))
+            asker.Tell(HostDone.Instance);
+    }
 }
 
 /// <summary>What a command would do as things are; nothing was done.</summary>
@@ -280,6 +287,9 @@ public sealed record DeviceStatus(
 
     /// <summary>A person, and not the fabric, took it out of service; of a quarantined device.</summary>
     public bool OnPurpose { get; init; }
+
+    /// <summary>Who has it, and feels what is done with it; empty where nobody has.</summary>
+    public ImmutableArray<string> Concerned => Holder is { } holder ? [$"{Address}, which {holder} holds"] : [];
 
     /// <summary>The UUID of a mediated device; null of any other.</summary>
     public Guid? MdevUuid

@@ -4,11 +4,14 @@ using Fabric.Node.Api;
 
 namespace Fabric.Cluster.Tests;
 
-/// <summary>What goes wrong during a migration. The source is never killed: the only copy of the state would die with it, which is another test's.</summary>
+/// <summary>What goes wrong during a migration.</summary>
 internal enum MigrationFault
 {
     None,
     Cancel,
+
+    /// <summary>The state dies with it, unless the target has all of it.</summary>
+    KillSource,
     KillTarget,
     KillControl,
     PauseSource,
@@ -18,19 +21,26 @@ internal enum MigrationFault
 
 /// <summary>
 /// Migrations one after another of a claim that works all the time, with a fault in each. After each it is on exactly one host, with every step done
-/// once; all the while hosts record what runs on them, and the record is held to the laws.
+/// once, or has stopped with the only copy of its state, and another takes its place; all the while hosts record what runs on them, and the record is
+/// held to the laws.
 /// </summary>
 internal sealed class FaultRun(TestFabric fabric, Random random, Action<string> say)
 {
-    private const string Claim = "wanderer";
-
     private static readonly string[] Hosts = ["host-a", "host-b", "host-c"];
 
     private readonly RunHistory history = new(fabric);
+    private readonly HashSet<string> lost = [];
+    private readonly Dictionary<string, int> outcomes = [];
     private string at = Hosts[0];
+    private int claims = 1;
     private int number;
 
     public IReadOnlyList<RunRecord> Records => history.Records;
+
+    /// <summary>How many migrations ended how, and how many claims it took.</summary>
+    public string Summary => $"{string.Join(", ", outcomes.Select(static outcome => $"{outcome.Value} {outcome.Key}"))}; {claims} claims, {Records.Count} records";
+
+    private string Claim => $"wanderer-{claims}";
 
     public static Task<TestFabric> StartAsync(string? journal) =>
         TestFabric.StartAsync(hosts: 3, journal: journal, controls: journal is null ? 1 : 3, recorded: true);
@@ -46,26 +56,48 @@ internal sealed class FaultRun(TestFabric fabric, Random random, Action<string> 
         // Into the pre-copy, the stop, or what follows; a target that has the claim is its source already.
         var moment = TimeSpan.FromMilliseconds(random.Next(0, fault == MigrationFault.KillTarget ? 400 : 900));
         var ended = await MigrateAsync(to, fault, moment, pause);
-        say($"{number}: {at} to {to}, {fault} after {moment.TotalMilliseconds} ms ({pause.TotalMilliseconds} ms): {ended.Outcome}, {ended.Reason}");
-        at = ended.Outcome == "committed" ? to : at;
-
-        var claim = await fabric.RunsOnAsync(Claim, at);
-        Assert.Equal((0, 0, 0), (claim.Workload!.Lost, claim.Workload.Repeated, claim.Workload.Torn));
-        foreach (var host in Hosts)
+        say($"{Claim}.{number}: {at} to {to}, {fault} after {moment.TotalMilliseconds} ms ({pause.TotalMilliseconds} ms): {ended.Outcome}, {ended.Reason}");
+        outcomes[ended.Outcome!] = outcomes.GetValueOrDefault(ended.Outcome!) + 1;
+        if (ended.Outcome == "failed" && fault == MigrationFault.KillSource)
         {
-            var free = host == at ? DaemonSettings.VirtualFunctions - 1 : DaemonSettings.VirtualFunctions;
-            await fabric.HostAsync(host, seen => seen.State == "up" && seen.Free == free, $"up with {free} functions free");
+            await StopsAsync();
+            return;
         }
 
+        at = ended.Outcome == "committed" ? to : at;
+        var claim = await fabric.RunsOnAsync(Claim, at);
+        Assert.Equal((0, 0, 0), (claim.Workload!.Lost, claim.Workload.Repeated, claim.Workload.Torn));
+        await FreeButAsync(at);
         history.Rests(Claim, at, claim.Device!);
-        Assert.Empty(RunHistory.Check(history.Records));
+        Assert.Empty(RunHistory.Check(history.Records, lost));
+    }
+
+    /// <summary>Its state died with its source: it ends, and holds nothing; another one begins.</summary>
+    private async Task StopsAsync()
+    {
+        var claim = await fabric.ClaimAsync(Claim, static claim => claim.Phase == "failed", "failed");
+        await FreeButAsync(null);
+        history.Stops(Claim, claim.Message!);
+        lost.Add(Claim);
+        Assert.Empty(RunHistory.Check(history.Records, lost));
+        await fabric.ReleaseAsync(Claim);
+        (claims, number) = (claims + 1, 0);
+        await BeginAsync();
+    }
+
+    private async Task FreeButAsync(string? holder)
+    {
+        foreach (var host in Hosts)
+        {
+            var free = host == holder ? DaemonSettings.VirtualFunctions - 1 : DaemonSettings.VirtualFunctions;
+            await fabric.HostAsync(host, seen => seen.State == "up" && seen.Free == free, $"up with {free} functions free");
+        }
     }
 
     private async Task<MigrationResource> MigrateAsync(string to, MigrationFault fault, TimeSpan moment, TimeSpan pause)
     {
         history.Began();
-        // Under the limit a round takes about a second.
-        // A control node that stood still a moment ago may not see every host yet, and says so.
+        // Under the limit a round takes about a second. A control node that stood still a moment ago may not see every host yet, and says so.
         await Poll.UntilAsync(
             $"migration {number} to begin",
             () => fabric.Http.PostAsync($"api/v1/claims/{Claim}/migrations", $$"""{"to":"{{to}}","bandwidth_mib_s":4}"""),
@@ -80,6 +112,13 @@ internal sealed class FaultRun(TestFabric fabric, Random random, Action<string> 
                 // Too late is an answer, too.
                 await fabric.RunAsync("migration", "cancel", $"{Claim}.{number}");
                 history.Faulted("cancelled");
+                break;
+            case MigrationFault.KillSource:
+                await fabric[at].KillAsync();
+                history.Killed(at);
+                // Some are back before the fabric has noticed, some are put out first.
+                await Task.Delay(pause * 2, TestContext.Current.CancellationToken);
+                await fabric.RestartAsync(at);
                 break;
             case MigrationFault.KillTarget:
                 await fabric[to].KillAsync();

@@ -39,6 +39,8 @@ public sealed class FaultRunTests(PrivatePostgres postgres, ITestOutputHelper ou
 
             await run.MigrateAsync(faults.Dequeue());
         }
+
+        output.WriteLine(run.Summary);
     }
 
     private static int? FromEnvironment(string name) =>

@@ -388,8 +388,8 @@ internal sealed class MdevActor : UntypedActor, IWithUnboundedStash
         {
             case MdevState.Stopped:
                 return new VfioError(Errno.EINVAL, $"mdev {stop.Uuid} is not started.");
-            case MdevState.Started or MdevState.Stopping when HolderOf(mdev) is { } holder && stop.IsPlanned(
-                Sender, $"mdev {stop.Uuid} would leave its host when its holder has released it", [$"{mdev.Address}, which {holder} holds"]):
+            case MdevState.Started or MdevState.Stopping when StatusOf(mdev) is { Holder: not null } held && stop.IsPlanned(
+                Sender, $"mdev {stop.Uuid} would leave its host when its holder has released it", held.Concerned):
             case MdevState.Started or MdevState.Stopping when stop.IsPlanned(Sender, $"mdev {stop.Uuid} would leave its host"):
                 return null;
             case MdevState.Started or MdevState.Stopping:
@@ -432,7 +432,7 @@ internal sealed class MdevActor : UntypedActor, IWithUnboundedStash
 
     // ---- Small things ----------------------------------------------------------------------------------------------------------------
 
-    private string? HolderOf(Mdev mdev) => mdev.Address is { } address ? statuses.GetValueOrDefault(address)?.Holder : null;
+    private DeviceStatus? StatusOf(Mdev mdev) => mdev.Address is { } address ? statuses.GetValueOrDefault(address) : null;
 
     private Mdev? At(PciAddress address) => mdevs.Values.FirstOrDefault(mdev => mdev.Address == address);
 

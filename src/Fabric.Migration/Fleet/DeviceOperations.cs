@@ -127,7 +127,7 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
     private static DeviceHistoryLine[] Newest(DeviceHistoryRead history)
     {
         DeviceHistoryLine[] lines = [.. history.Entries.Select(static entry => new DeviceHistoryLine(entry.Time, entry.Kind, entry.Message))];
-        return [.. Portions.Fitting(lines, lines.Length).Reverse()];
+        return [.. Portions.Fitting(lines).Shown.Reverse()];
     }
 
     private IWireMessage Answer(IDeviceOperation operation, object reply) => reply switch
@@ -145,7 +145,7 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
     };
 
     private static OperationPlanned Planned(IHostOperation operation, CommandPlanned planned) =>
-        new(operation.Subject, planned.Would, Portions.Fitting(planned.Affects, planned.Affects.Length));
+        new(operation.Subject, planned.Would, Portions.Fitting(planned.Affects).Shown);
 
     private static OperationRefused Wrong(IDeviceOperation operation, string sentence) => Refuse(operation.Device, Errno.EINVAL, sentence);
 

@@ -27,7 +27,15 @@ internal static class Portions
         return [.. portions, new Portion<T>(held, bytes)];
     }
 
-    /// <summary>The first of the items that go into one message together; the others are for whoever sends them to count.</summary>
+    /// <summary>The first of the items that go into one message together, and how many follow.</summary>
+    public static (T[] Shown, int More) Fitting<T>(IReadOnlyCollection<T> items)
+        where T : notnull
+    {
+        var shown = Fitting(items, items.Count);
+        return (shown, items.Count - shown.Length);
+    }
+
+    /// <summary>The first of the items, this many at most, that go into one message together.</summary>
     public static T[] Fitting<T>(IReadOnlyCollection<T> items, int most)
         where T : notnull
     {

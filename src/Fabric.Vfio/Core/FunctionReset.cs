@@ -52,6 +52,6 @@ internal sealed class FunctionReset
                 return outcome;
         }
 
-        return VfioResult.Fail(Errno.ENOTTY, "The function has no reset method, or all of them are turned off.");
+        return ResetMethod.Missing;
     }
 }

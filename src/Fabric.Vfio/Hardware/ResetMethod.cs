@@ -16,4 +16,7 @@ public static class ResetMethod
     /// <summary>In the order in which the kernel tries them (IO-51).</summary>
     public static ImmutableArray<string> All { get; } =
         [DeviceSpecific, Acpi, FunctionLevel, AdvancedFeatures, PowerManagement, Bus, CxlBus];
+
+    /// <summary>What a reset of a function without any ends with: ENOTTY (IO-51).</summary>
+    public static VfioError Missing { get; } = new(Errno.ENOTTY, "The function has no reset method, or all of them are turned off.");
 }

@@ -7,7 +7,7 @@ namespace Fabric.Cluster.Tests.Processes;
 internal sealed class RunHistory(TestFabric fabric)
 {
     /// <summary>All on one clock. Long enough for a control node that was killed, its claim being taken up, and a rollback.</summary>
-    private static readonly CheckedBounds Bounds = new(Uncertainty: TimeSpan.Zero, Bound: TimeSpan.FromSeconds(90), MayStop: static (_, _) => false);
+    private static readonly TimeSpan Bound = TimeSpan.FromSeconds(90);
 
     private readonly List<RunRecord> done = [];
 
@@ -19,7 +19,9 @@ internal sealed class RunHistory(TestFabric fabric)
             .OrderBy(static record => record.At),
     ];
 
-    public static IReadOnlyList<Violation> Check(IEnumerable<RunRecord> records) => Checker.Check(records, Bounds);
+    /// <param name="lost">Claims whose state died with a host that was killed: they alone may stop.</param>
+    public static IReadOnlyList<Violation> Check(IEnumerable<RunRecord> records, IReadOnlySet<string>? lost = null) =>
+        Checker.Check(records, new CheckedBounds(Uncertainty: TimeSpan.Zero, Bound, (claim, _) => lost?.Contains(claim) == true));
 
     /// <summary>Something is asked for: from here on, or from the last fault, there is so much time to come to rest.</summary>
     public void Began() => Faulted("asked for");
@@ -36,6 +38,8 @@ internal sealed class RunHistory(TestFabric fabric)
 
     public void Rests(string claim, string host, string function) =>
         done.Add(new RunRecord(Now, RunEvent.Rest, claim, host, function) { Rest = RestKind.Runs });
+
+    public void Stops(string claim, string reason) => done.Add(new RunRecord(Now, RunEvent.Rest, claim) { Rest = RestKind.Stopped, Reason = reason });
 
     private IEnumerable<RunRecord> OfHost(string host) => File.Exists(fabric.RunLogOf(host))
         ? File.ReadAllLines(fabric.RunLogOf(host)).Select(RunRecord.Parse)

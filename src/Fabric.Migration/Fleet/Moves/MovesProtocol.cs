@@ -49,8 +49,8 @@ public sealed record MovesPlanned(MovingClaim[] Claims, int More) : IWireMessage
     public static MovesPlanned Of(IReadOnlyCollection<MovingClaim> claims)
     {
         ArgumentNullException.ThrowIfNull(claims);
-        var shown = Portions.Fitting(claims, claims.Count);
-        return new MovesPlanned(shown, claims.Count - shown.Length);
+        var (shown, more) = Portions.Fitting(claims);
+        return new MovesPlanned(shown, more);
     }
 }
 
@@ -80,17 +80,23 @@ public sealed record MovesPortion(MovesView Part, Telling Telling) : IWireMessag
     }
 
     /// <summary>The same with as many claims as one message takes.</summary>
-    internal static DrainView Cut(DrainView drain) => Portions.Fitting(drain.Claims, drain.Claims.Length) is var shown
-        ? drain with { Claims = shown, More = drain.Claims.Length - shown.Length }
-        : drain;
+    internal static DrainView Cut(DrainView drain)
+    {
+        var (shown, more) = Portions.Fitting(drain.Claims);
+        return drain with { Claims = shown, More = more };
+    }
 
-    internal static RebalanceView Cut(RebalanceView rebalance) => Portions.Fitting(rebalance.Claims, rebalance.Claims.Length) is var shown
-        ? rebalance with { Claims = shown, More = rebalance.Claims.Length - shown.Length }
-        : rebalance;
+    internal static RebalanceView Cut(RebalanceView rebalance)
+    {
+        var (shown, more) = Portions.Fitting(rebalance.Claims);
+        return rebalance with { Claims = shown, More = more };
+    }
 
-    internal static BreakerView Cut(BreakerView breaker) => Portions.Fitting(breaker.Misbehaving, breaker.Misbehaving.Length) is var shown
-        ? breaker with { Misbehaving = shown, More = breaker.Misbehaving.Length - shown.Length }
-        : breaker;
+    internal static BreakerView Cut(BreakerView breaker)
+    {
+        var (shown, more) = Portions.Fitting(breaker.Misbehaving);
+        return breaker with { Misbehaving = shown, More = more };
+    }
 
     /// <summary>One view of the parts of it, in their order.</summary>
     internal static MovesView Join(IReadOnlyList<MovesView> parts)

@@ -84,11 +84,11 @@ internal static partial class ResourceViews
             ("carries", $"{Units.Bytes(migration.StateBytes)} of device state, {Units.Bytes(migration.MemoryBytes)} of memory"),
             ("rate", migration.MibPerS is { } rate
                 ? $"{Units.Rate(rate)}, as {migration.MeasuredBy} measured it"
-                : "unknown: the claim has not migrated yet"),
+                : "unknown: nothing has migrated yet"),
             ("total", migration.TotalMs is { } total ? Units.Time(total) : null),
             ("downtime", migration.DowntimeMs is { } downtime
                 ? $"{Units.Time(downtime)}, if the stop carries as much as that one's (limit {Units.Time(migration.DowntimeLimitMs)})"
-                : null));
+                : $"known from the claim's first migration on (limit {Units.Time(migration.DowntimeLimitMs)})"));
         var sheet = new Sheet("host", "possible", "devices", "reason");
         foreach (var target in migration.Targets)
         {

@@ -98,5 +98,8 @@ public sealed class HisiAccDriver : MigratingDriver
         VfioResult.Fail(Errno.EINVAL, "The upper half of this region is the host driver's; GET_REGION_INFO shows the size of the lower one.");
 
     private static DriverRegistration Of(ushort device, string model) =>
-        new("hisi_acc", new PciIds(HisiAccIds.Vendor, device), model, context => Props.Create(() => new HisiAccDriver(context)));
+        new("hisi_acc", new PciIds(HisiAccIds.Vendor, device), model, context => Props.Create(() => new HisiAccDriver(context)))
+        {
+            StateFormat = $"hisi_acc/{HisiAccStreamFormat.Major}",
+        };
 }

@@ -34,7 +34,10 @@ public sealed class MttyDriver : MigratingDriver
         "mtty",
         new PciIds(MttyIds.Vendor, MttyIds.Device),
         "mtty",
-        context => Props.Create(() => new MttyDriver(context, flags)));
+        context => Props.Create(() => new MttyDriver(context, flags)))
+    {
+        StateFormat = $"mtty/{MttyMigrationOps.Major}",
+    };
 
     /// <summary>A card found suspended has lost its stream with the driver that suspended it.</summary>
     protected override VfioResult<MigratingDevice> Attach(MappedBars mapped)

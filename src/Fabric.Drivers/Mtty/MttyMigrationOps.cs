@@ -14,7 +14,10 @@ internal sealed class MttyMigrationOps(IRegisters card, int ports, MigrationFlag
 {
     public const MigrationFlags Everything = MigrationFlags.StopCopy | MigrationFlags.P2P | MigrationFlags.PreCopy;
 
-    private readonly ImageFormat format = new(magic: 0x3154_5359_5454_4d46, major: 1, minor: 0, ports, MttyPortState.Bytes);   // "FMTTYST1"
+    /// <summary>Of its streams: others are not taken.</summary>
+    public const int Major = 1;
+
+    private readonly ImageFormat format = new(magic: 0x3154_5359_5454_4d46, Major, minor: 0, ports, MttyPortState.Bytes);   // "FMTTYST1"
     private SaveBuffer? saving;
     private LoadBuffer? loading;
     private bool isLetGo;

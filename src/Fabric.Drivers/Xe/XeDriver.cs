@@ -24,7 +24,10 @@ public sealed class XeDriver(DriverContext context) : MigratingDriver(context)
         "xe",
         new PciIds(XeIds.Vendor, XeIds.Device),
         "xe",
-        static context => Props.Create(() => new XeDriver(context)));
+        static context => Props.Create(() => new XeDriver(context)))
+    {
+        StateFormat = $"xe/{XePacket.CurrentVersion}",
+    };
 
     private XeCommands? Pf => platform.PhysicalFunction is { Protocol: XeCommand.Protocol } channel ? new XeCommands(channel) : null;
 

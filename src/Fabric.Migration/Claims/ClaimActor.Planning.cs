@@ -38,6 +38,9 @@ public sealed partial class ClaimActor
         /// <summary>What hosts said, of a plan that is only looked at.</summary>
         public List<TargetPlanned> Answers { get; } = [];
 
+        /// <summary>What the fabric has measured.</summary>
+        public MeasuredRate? Rate { get; set; }
+
         /// <summary>Hosts that a plan was not looked at on: there are too many of them.</summary>
         public int NotLooked { get; set; }
 
@@ -141,7 +144,8 @@ public sealed partial class ClaimActor
             return;
         }
 
-        planning!.Reasons.Add(ranked.Reasons, ranked.More);
+        planning!.Rate = ranked.Rate;
+        planning.Reasons.Add(ranked.Reasons, ranked.More);
         foreach (var host in ranked.Hosts)
             planning.Hosts.Enqueue(host);
         PlanNext();
@@ -347,7 +351,10 @@ public sealed partial class ClaimActor
             given.Keep(plan);
         string[] notLooked = looked.NotLooked == 0 ? [] : [$"{looked.NotLooked} more hosts were not asked; name one to have it looked at."];
         var stateBytes = status!.Devices.Sum(static device => device.StateBytes);
-        var measured = state.Migrations.FindLast(static migration => migration.RateAtStop > 0);
+        // What a stop has to carry is the claim's own; how fast it goes, any migration can tell.
+        var own = state.Migrations.FindLast(static migration => migration.RateAtStop > 0);
+        var measured = own is null ? looked.Rate : new MeasuredRate($"{ClaimId}.{own.Number}", own.RateAtStop, default);
+        var paced = start.BandwidthLimit > 0 ? Math.Min(start.BandwidthLimit, measured?.BytesPerSecond ?? 0) : measured?.BytesPerSecond;
         looked.Requester.Tell(new MigrationPlanned(
             ClaimId,
             plan?.Id,
@@ -360,11 +367,11 @@ public sealed partial class ClaimActor
             [.. looked.Reasons.Lines, .. notLooked],
             stateBytes,
             state.MemoryBytes,
-            measured?.RateAtStop ?? 0,
-            measured?.LeftAtStop ?? 0,
-            measured?.Number,
-            measured is null ? null : PredictedDowntime(stateBytes + state.MemoryBytes, start.BandwidthLimit > 0 ? Math.Min(start.BandwidthLimit, measured.RateAtStop) : measured.RateAtStop),
-            measured is null ? null : PredictedDowntime(measured.LeftAtStop, measured.RateAtStop),
+            measured?.BytesPerSecond ?? 0,
+            own?.LeftAtStop ?? 0,
+            measured?.Migration,
+            paced is > 0 and var rate ? PredictedDowntime(stateBytes + state.MemoryBytes, rate) : null,
+            own is null ? null : PredictedDowntime(own.LeftAtStop, own.RateAtStop),
             start.DowntimeLimitMs)
         {
             Source = [.. status.Devices.Select(static device => device.Shown).OfType<PlannedDevice>()],

@@ -453,6 +453,7 @@ public sealed partial class ClaimActor : UntypedPersistentActor, IWithTimers
             PredictedDowntimeMs = migration.RateAtStop > 0 ? PredictedDowntime(migration.LeftAtStop, migration.RateAtStop) : null,
             TimeoutMs = migration.TimeoutMs,
             BandwidthLimit = migration.BandwidthLimit,
+            RateAtStop = migration.RateAtStop,
         };
     }
 

@@ -130,12 +130,12 @@ public sealed record ClaimPlanned(string Would) : IWireMessage;
 /// <param name="Id">By which the migration can be begun for as long as what it stands on is the same; null where no host can take the claim.</param>
 /// <param name="Targets">Each host that was asked, the best first.</param>
 /// <param name="Reasons">Why others were not asked.</param>
-/// <param name="BytesPerSecond">As it was measured last; 0 where the claim has not migrated yet.</param>
+/// <param name="BytesPerSecond">As it was measured last; 0 where nothing has been measured yet.</param>
 /// <param name="LeftBytes">What was left for the stop then.</param>
-/// <param name="MeasuredBy">The migration that measured it.</param>
+/// <param name="MeasuredBy">The migration that measured it: the claim's last, else the fabric's.</param>
 public sealed record MigrationPlanned(
     string ClaimId, string? Id, string From, string[] FromDevices, TargetAnswer[] Targets, string[] Reasons, long StateBytes, long MemoryBytes,
-    long BytesPerSecond, long LeftBytes, int? MeasuredBy, double? TotalMs, double? DowntimeMs, int DowntimeLimitMs) : IWireMessage
+    long BytesPerSecond, long LeftBytes, string? MeasuredBy, double? TotalMs, double? DowntimeMs, int DowntimeLimitMs) : IWireMessage
 {
     /// <summary>The functions that the claim has.</summary>
     public PlannedDevice[] Source { get; init; } = [];
@@ -302,6 +302,9 @@ public sealed record MigrationView(
     public int TimeoutMs { get; init; }
 
     public long BandwidthLimit { get; init; }
+
+    /// <summary>What its connections carried when the stop began; 0 before.</summary>
+    public long RateAtStop { get; init; }
 }
 
 public sealed record PhaseView(string Name, double Ms, bool Downtime) : IWireMessage;

@@ -32,6 +32,7 @@ public sealed class FleetActor : UntypedActor
     private readonly Dictionary<string, Told<HostInventory>> inventories = [];
     private readonly Dictionary<string, string> lastAddresses = [];
     private readonly SortedList<string, ClaimView> claims = new(StringComparer.Ordinal);
+    private MeasuredRate? rate;
     private readonly Queue<string> released = new();
     private readonly Queue<NumberedEvent> events = new();
     private readonly HashSet<IActorRef> followers = [];
@@ -73,7 +74,7 @@ public sealed class FleetActor : UntypedActor
                 // It is up where it runs, and in a moment here: who asks asks again.
                 break;
             case RankHosts rank when Moves is not null:
-                Sender.Tell(Rank(rank));
+                Sender.Tell(Rank(rank) with { Rate = rate });
                 break;
             case RankHosts:
                 break;
@@ -152,6 +153,8 @@ public sealed class FleetActor : UntypedActor
         if (claim.Phase == ClaimPhase.Released && claims.GetValueOrDefault(claim.Id)?.Phase != ClaimPhase.Released)
             released.Enqueue(claim.Id);
         claims[claim.Id] = claim;
+        if (claim.Migrations is [.., { RateAtStop: > 0 } last] && !(last.StartedAt <= rate?.At))
+            rate = new MeasuredRate($"{claim.Id}.{last.Number}", last.RateAtStop, last.StartedAt);
 
         // One that was created again under its id is no released one any more.
         while (released.Count > ReleasedKept && released.Dequeue() is var oldest)

@@ -314,7 +314,7 @@ internal sealed record StartMigrationRequest(
 /// <param name="To">Where it would lead; absent where no host can take the claim.</param>
 /// <param name="Targets">Every host that was looked at, the best first, each with its answer.</param>
 /// <param name="Source">The functions that the claim has, as they are.</param>
-/// <param name="MibPerS">As it was measured by <see cref="MeasuredBy"/>; absent where the claim has not migrated yet: nothing is known then.</param>
+/// <param name="MibPerS">As it was measured by <see cref="MeasuredBy"/>; absent where nothing has migrated yet: nothing is known then.</param>
 /// <param name="TotalMs">Predicted for carrying everything once at that rate.</param>
 /// <param name="DowntimeMs">Predicted, if the stop has to carry as much as the last one.</param>
 internal sealed record MigrationPlanResource(

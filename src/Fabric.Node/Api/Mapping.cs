@@ -172,7 +172,7 @@ internal static class Mapping
         plan.TotalMs,
         plan.DowntimeMs,
         plan.DowntimeLimitMs,
-        plan.MeasuredBy is { } number ? string.Create(CultureInfo.InvariantCulture, $"{plan.ClaimId}.{number}") : null,
+        plan.MeasuredBy,
         [.. plan.Source.Select(device => ToResource(plan.From, device))]);
 
     private static PlannedDeviceResource ToResource(string host, PlannedDevice device) => new(

@@ -41,13 +41,18 @@ public sealed class ClaimPlanTests(ClaimLab lab)
     }
 
     [Fact]
-    public async Task Nothing_is_known_of_time_and_rate_before_the_first_migration()
+    public async Task Before_its_first_migration_the_fabrics_last_tells_a_claim_the_rate_and_nothing_the_stop()
     {
+        var other = lab.NewClaim();
+        await other.Migrate();
+        await other.Until("journal SourceReleased");
         var claim = await lab.NewClaim().Run();
 
         var plan = await claim.Ask<MigrationPlanned>(claim.ToBeta with { PlanOnly = true });
 
-        Assert.Equal((0L, null, null, null), (plan.BytesPerSecond, plan.TotalMs, plan.DowntimeMs, plan.MeasuredBy));
+        // A megabyte of memory and 4 KiB of state.
+        Assert.Equal(
+            (1_000_000L, $"{other.Id}.1", 20 + (((1 << 20) + 4096) / 1000.0), null), (plan.BytesPerSecond, plan.MeasuredBy, plan.TotalMs, plan.DowntimeMs));
     }
 
     [Fact]
@@ -60,7 +65,7 @@ public sealed class ClaimPlanTests(ClaimLab lab)
         var plan = await claim.Ask<MigrationPlanned>(claim.ToBeta with { PlanOnly = true, TargetHost = "alpha" });
 
         // 1000 bytes were left and went at 1,000,000 a second, beside the 20 ms of a stop.
-        Assert.Equal((1_000_000L, 1000L, 1, 21.0), (plan.BytesPerSecond, plan.LeftBytes, plan.MeasuredBy, plan.DowntimeMs));
+        Assert.Equal((1_000_000L, 1000L, $"{claim.Id}.1", 21.0), (plan.BytesPerSecond, plan.LeftBytes, plan.MeasuredBy, plan.DowntimeMs));
     }
 
     [Fact]

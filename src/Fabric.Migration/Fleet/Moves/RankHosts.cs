@@ -13,6 +13,10 @@ namespace Fabric.Migration.Fleet.Moves;
 /// <param name="Spread">See <see cref="Placement.Rank"/>.</param>
 public sealed record RankHosts(PlacementNeeds Needs, string? Only, string? Current, bool Automatic, int Spread) : INoSerializationVerificationNeeded;
 
+/// <param name="Migration">Its id.</param>
+/// <param name="At">When it began.</param>
+public sealed record MeasuredRate(string Migration, long BytesPerSecond, DateTimeOffset At);
+
 /// <param name="Hosts">In the order in which they are to be tried.</param>
 /// <param name="Reasons">Why others are not among them: of the first few.</param>
 /// <param name="Held">Why nothing is to be tried at all.</param>
@@ -20,6 +24,9 @@ public sealed record HostsRanked(ImmutableArray<string> Hosts, ImmutableArray<st
 {
     /// <summary>Others of which no reason is told.</summary>
     public int More { get; init; }
+
+    /// <summary>What the fabric's last migration measured; null where there is none.</summary>
+    public MeasuredRate? Rate { get; init; }
 
     /// <summary>Hosts of which each is as good as any other.</summary>
     public static HostsRanked OfEquals(IEnumerable<string> hosts, RankHosts question)

@@ -22,6 +22,12 @@ public sealed partial class ClaimActor
     /// <summary>A claim that was taken up anew may be there before the members of its fabric are: a host that is missing is not lost yet.</summary>
     private static readonly TimeSpan MembersDeadline = TimeSpan.FromSeconds(20);
 
+    /// <summary>A claim that was taken up anew waits so long for <see cref="AnswersPromptly"/>, and no longer.</summary>
+    private static readonly TimeSpan SettlingLimit = TimeSpan.FromSeconds(2);
+
+    /// <summary>Of the downtime limit, this much may pass until both ends have answered.</summary>
+    private const double PromptShare = 0.25;
+
     /// <summary>Of the downtime limit, this much is planned with: the rest is for what the prediction does not see.</summary>
     private const double PlannedShare = 0.5;
 
@@ -37,6 +43,8 @@ public sealed partial class ClaimActor
     private bool convergenceMissed;
     private long progressAt;
     private SourceStopped? stopped;
+    private long endsAskedAt;
+    private readonly HashSet<string> endsToAnswer = [];
     private TargetLoaded? loaded;
     private string? sourceLost;
     private long stopSentAt;
@@ -142,7 +150,7 @@ public sealed partial class ClaimActor
                 break;
             case MigrationStep.PreCopy:
                 progressAt = stepSince;
-                (convergence, convergenceMissed) = (Convergence.Unknown, false);
+                (convergence, convergenceMissed, endsAskedAt) = (Convergence.Unknown, false, 0);
                 break;
             case MigrationStep.StopCopy:
                 if (!stepRecovered)
@@ -414,7 +422,7 @@ public sealed partial class ClaimActor
         if (!told.RoundEnded || told.Rounds < 2 || told.BytesPerSecond <= 0 || told.Starting is { Length: > 0 })
             return;
         // Hosts may be away for a moment after a control node was. Who could not be told to run again is not told to stop.
-        if (!(IsUp(m.FromHost) && IsUp(m.ToHost)))
+        if (!(IsUp(m.FromHost) && IsUp(m.ToHost)) || !AnswersPromptly(m))
             return;
         var predicted = PredictedDowntime(told);
         if (predicted <= m.DowntimeLimitMs * PlannedShare)
@@ -429,6 +437,27 @@ public sealed partial class ClaimActor
         else
             convergenceMissed &= convergence.Fruitless > 0;
     }
+
+    /// <summary>
+    /// A control node that takes claims up has much to do at once, and a stop goes through it. One whose claim was taken up in the pre-copy goes on with
+    /// that until both ends have answered it in a part of the time that a stop may take.
+    /// </summary>
+    private bool AnswersPromptly(ClaimMigration m)
+    {
+        if (!stepRecovered || time.GetElapsedTime(stepSince) >= SettlingLimit || (endsAskedAt != 0 && endsToAnswer.Count == 0))
+            return true;
+        if (endsAskedAt == 0 || time.GetElapsedTime(endsAskedAt) >= PromptIn(m))
+        {
+            endsAskedAt = time.GetTimestamp();
+            endsToAnswer.UnionWith([m.FromHost, m.ToHost]);
+            Send(m.FromHost, new ReportAttachment(ClaimId, state.Generation, m.FromDevice));
+            Send(m.ToHost, new ReportAttachment(ClaimId, state.Generation, m.ToDevice));
+        }
+
+        return false;
+    }
+
+    private static TimeSpan PromptIn(ClaimMigration m) => TimeSpan.FromMilliseconds(m.DowntimeLimitMs * PromptShare);
 
     private bool IsUp(string host) => members.PresenceOf(host) == HostPresence.Up;
 
@@ -617,6 +646,8 @@ public sealed partial class ClaimActor
             return;
         }
 
+        if (state.Migration is { Step: MigrationStep.PreCopy } moving && time.GetElapsedTime(endsAskedAt) < PromptIn(moving))
+            endsToAnswer.Remove(told.Host);
         if (!state.Has(told.Host, told.Device))
             return;
         heardAt = time.GetTimestamp();

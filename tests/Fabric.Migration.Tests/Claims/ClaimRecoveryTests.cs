@@ -76,6 +76,31 @@ public sealed class ClaimRecoveryTests(ClaimLab lab)
     }
 
     [Fact]
+    public async Task Taken_up_in_the_pre_copy_it_stops_nothing_before_both_ends_have_answered()
+    {
+        var claim = await lab.NewClaim().Run();
+        KillOnce(claim, "alpha StartPreCopy");
+        claim.Tell(claim.ToBeta);
+
+        await AssertMigrated(claim);
+        Assert.Equal(
+            ["alpha ReportAttachment", "beta ReportAttachment", "alpha StopAndCopy"],
+            claim.Log.SkipWhile(static entry => entry != "life 2").Where(static entry => entry is "alpha ReportAttachment" or "beta ReportAttachment" or "alpha StopAndCopy"));
+    }
+
+    [Fact]
+    public async Task Taken_up_in_the_pre_copy_it_goes_on_all_the_same_where_an_end_never_answers_in_time()
+    {
+        var claim = await lab.NewClaim().Run();
+        KillOnce(claim, "alpha StartPreCopy");
+        var once = claim.Instead;
+        claim.Instead = (host, command) => host == "beta" && command is ReportAttachment ? [] : once(host, command);
+        claim.Tell(claim.ToBeta);
+
+        await AssertMigrated(claim);
+    }
+
+    [Fact]
     public async Task Killed_after_a_claim_was_created_it_attaches_and_runs()
     {
         var claim = lab.NewClaim();

@@ -15,6 +15,7 @@ internal sealed class MessageConnection : IDisposable
     private const short HungUp = 0x10;
 
     private readonly Socket socket;
+    private readonly SafeSocketHandle handle;
     private readonly ServerOptions options;
     private readonly CancellationTokenSource ending;
     private readonly CancellationTokenSource readingLate;
@@ -28,18 +29,35 @@ internal sealed class MessageConnection : IDisposable
         readingLate = new CancellationTokenSource(Timeout.InfiniteTimeSpan, options.Time);
         sendingLate = new CancellationTokenSource(Timeout.InfiniteTimeSpan, options.Time);
         ending = CancellationTokenSource.CreateLinkedTokenSource(shutdown, readingLate.Token, sendingLate.Token);
+        (handle, Ending) = (socket.SafeHandle, ending.Token);
     }
 
     /// <summary>Cancelled when the connection is to end, whoever wants that.</summary>
-    public CancellationToken Ending => ending.Token;
+    public CancellationToken Ending { get; }
 
     /// <summary>The other end is closed; what it sent before may still be unread.</summary>
     public unsafe bool IsHungUp
     {
         get
         {
-            var entry = new Libc.PollEntry { Fd = (int)socket.Handle };
-            return Ending.IsCancellationRequested || (Libc.Poll(&entry, 1, 0) == 1 && (entry.Returned & HungUp) != 0);
+            if (Ending.IsCancellationRequested)
+                return true;
+            var held = false;
+            try
+            {
+                handle.DangerousAddRef(ref held);
+                var entry = new Libc.PollEntry { Fd = (int)handle.DangerousGetHandle() };
+                return Libc.Poll(&entry, 1, 0) == 1 && (entry.Returned & HungUp) != 0;
+            }
+            catch (ObjectDisposedException)
+            {
+                return true;
+            }
+            finally
+            {
+                if (held)
+                    handle.DangerousRelease();
+            }
         }
     }
 
@@ -59,7 +77,7 @@ internal sealed class MessageConnection : IDisposable
     {
         for (var got = 0; got < head.Length;)
         {
-            var received = DescriptorMessages.Receive(socket.SafeHandle, head.AsSpan(got), message.Descriptors);
+            var received = DescriptorMessages.Receive(handle, head.AsSpan(got), message.Descriptors);
             if (received == 0)
                 return false;
             if (received > 0)
@@ -98,7 +116,7 @@ internal sealed class MessageConnection : IDisposable
         await sending.WaitAsync(Ending).ConfigureAwait(false);
         try
         {
-            var sent = Math.Max(0, DescriptorMessages.Send(socket.SafeHandle, message.Span, []));
+            var sent = Math.Max(0, DescriptorMessages.Send(handle, message.Span, []));
             if (sent == message.Length)
                 return;
             sendingLate.CancelAfter(options.SendDeadline);

@@ -14,10 +14,13 @@ namespace Fabric.VfioUser.Server;
 /// </summary>
 public sealed class VfioUserServer : IAsyncDisposable
 {
-    private const int Backlog = 64;
+    private const int Backlog = 512;
 
     /// <summary>sun_path, unix(7), its NUL included.</summary>
     private const int MostPathBytes = 108;
+
+    /// <summary>Connections that are leaving, for each that may be open.</summary>
+    private const int LeavingForEach = 16;
 
     private static readonly TimeSpan NoDescriptorsPause = TimeSpan.FromMilliseconds(100);
 
@@ -26,7 +29,7 @@ public sealed class VfioUserServer : IAsyncDisposable
     private readonly Seat seat = new();
     private readonly CancellationTokenSource ending = new();
     private readonly Lock gate = new();
-    private readonly HashSet<Task> sessions = [];
+    private readonly Dictionary<Task, ClientSession> sessions = [];
     private readonly Task accepting;
 
     private VfioUserServer(Socket listener, ServedDevice served)
@@ -93,7 +96,7 @@ public sealed class VfioUserServer : IAsyncDisposable
         await accepting.ConfigureAwait(false);
         Task[] open;
         lock (gate)
-            open = [.. sessions];
+            open = [.. sessions.Keys];
         await Task.WhenAll(open).ConfigureAwait(false);
         File.Delete(Path);
         ending.Dispose();
@@ -138,7 +141,7 @@ public sealed class VfioUserServer : IAsyncDisposable
             try
             {
                 var socket = await listener.AcceptAsync(ending.Token).ConfigureAwait(false);
-                if (Connections < served.Options.MaxConnections)
+                if (HasRoom)
                     Begin(new MessageConnection(socket, served.Options, ending.Token));
                 else
                     TurnAway(socket);
@@ -160,13 +163,24 @@ public sealed class VfioUserServer : IAsyncDisposable
         }
     }
 
+    /// <summary>Who has hung up takes no room, though he is not gone yet; there are not many of those either.</summary>
+    private bool HasRoom
+    {
+        get
+        {
+            var most = served.Options.MaxConnections;
+            lock (gate)
+                return sessions.Count < most || (sessions.Count < most * LeavingForEach && sessions.Values.Count(static session => !session.IsLeaving) < most);
+        }
+    }
+
     private void Begin(MessageConnection connection)
     {
         var session = new ClientSession(served, seat, connection);
         lock (gate)
         {
             var running = Task.Run(session.RunAsync);
-            sessions.Add(running);
+            sessions.Add(running, session);
             running.ContinueWith(Forget, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         }
     }

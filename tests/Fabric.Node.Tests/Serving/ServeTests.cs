@@ -52,20 +52,20 @@ public sealed class ServeTests : IDisposable
     public async Task The_socket_is_printed_when_it_answers_and_goes_when_standard_input_does(string model)
     {
         using var serving = Start("--emulated", model, "--socket", Socket, "--exit-on-stdin-close");
-        Assert.Equal(Socket, await serving.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(Patience));
+        Assert.Equal(Socket, await serving.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(Patience, TestContext.Current.CancellationToken));
         using (var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
         {
             await client.ConnectAsync(new UnixDomainSocketEndPoint(Socket), TestContext.Current.CancellationToken);
             // VERSION 0.0 without capabilities.
             await client.SendAsync(new byte[] { 1, 0, 1, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, TestContext.Current.CancellationToken);
             var head = new byte[16];
-            Assert.Equal(16, await client.ReceiveAsync(head, TestContext.Current.CancellationToken).AsTask().WaitAsync(Patience));
+            Assert.Equal(16, await client.ReceiveAsync(head, TestContext.Current.CancellationToken).AsTask().WaitAsync(Patience, TestContext.Current.CancellationToken));
             Assert.Equal([1, 0, 1, 0], head[..4]);
             Assert.Equal([1, 0, 0, 0, 0, 0, 0, 0], head[8..]);
         }
 
         serving.StandardInput.Close();
-        await serving.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(Patience);
+        await serving.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
         Assert.Equal(0, serving.ExitCode);
         Assert.False(Path.Exists(Socket));
     }

@@ -48,6 +48,7 @@ internal static class CommandLine
         root.Add(options.Key);
         root.Add(options.Authority);
         root.Add(DemoCommand.Build(context));
+        root.Add(ServeCommand.Build(context));
         AddCommands(root, context);
         root.Add(PlanCommand(environment, options));
         return root;

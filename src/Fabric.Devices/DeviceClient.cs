@@ -32,7 +32,35 @@ public sealed class DeviceClient
 
     public Task<VfioResult> ResetAsync() => DoAsync(new ResetDevice(Session));
 
-    public Task<VfioResult> MapDmaAsync(ulong iova, IDmaMemory memory) => DoAsync(new MapDma(Session, iova, memory));
+    public async Task<VfioResult<DeviceInfo>> GetInfoAsync()
+    {
+        var read = await AskAsync<DeviceInfoRead>(front, new GetDeviceInfo(Session)).ConfigureAwait(false);
+        return read.IsOk ? read.Value.Info : read.Error;
+    }
+
+    public async Task<VfioResult<RegionInfo>> GetRegionInfoAsync(int index)
+    {
+        var read = await AskAsync<RegionInfoRead>(front, new GetRegionInfo(Session, index)).ConfigureAwait(false);
+        return read.IsOk ? read.Value.Info : read.Error;
+    }
+
+    public async Task<VfioResult<IrqInfo>> GetIrqInfoAsync(int index)
+    {
+        var read = await AskAsync<IrqInfoRead>(front, new GetIrqInfo(Session, index)).ConfigureAwait(false);
+        return read.IsOk ? read.Value.Info : read.Error;
+    }
+
+    /// <summary>0 where it was done; else nothing was done, because only so many vectors are to be had .</summary>
+    public async Task<VfioResult<int>> SetIrqsAsync(SetIrqs request)
+    {
+        var set = await AskAsync<DeviceIrqsSet>(front, new SetDeviceIrqs(Session, request)).ConfigureAwait(false);
+        return set.IsOk ? set.Value.Available : set.Error;
+    }
+
+    public Task<VfioResult> MapDmaAsync(ulong iova, IDmaTarget memory, DmaAccess access = DmaAccess.ReadWrite) =>
+        DoAsync(new MapDma(Session, iova, memory, access));
+
+    public Task<VfioResult> UnmapDmaAsync(ulong iova) => DoAsync(new UnmapDma(Session, iova));
 
     public Task<VfioResult> WriteAsync(int region, ulong offset, ReadOnlyMemory<byte> data) =>
         DoAsync<RegionWritten>(new WriteRegion(Session, region, offset, data));
@@ -84,6 +112,20 @@ public sealed class DeviceClient
     {
         var reported = await AskAsync<DmaLoggingReported>(front, new ReportDmaLogging(Session)).ConfigureAwait(false);
         return reported.IsOk ? reported.Value.Dirty : reported.Error;
+    }
+
+    /// <summary>FEATURE with PROBE of a feature that is not migration's (IO-80).</summary>
+    public async Task<VfioResult<FeatureOperations>> FindFeatureAsync(ushort feature)
+    {
+        var found = await AskAsync<FeatureFound>(front, new FindFeature(Session, (CoreFeature)feature)).ConfigureAwait(false);
+        return found.IsOk ? found.Value.Operations : found.Error;
+    }
+
+    /// <summary>GET or SET of a feature of a driver's own; the payload of a GET, empty after a SET.</summary>
+    public async Task<VfioResult<ReadOnlyMemory<byte>>> UseFeatureAsync(ushort feature, FeatureOperations operation, ReadOnlyMemory<byte> payload)
+    {
+        var used = await AskAsync<FeatureUsed>(front, new UseFeature(Session, feature, operation, payload)).ConfigureAwait(false);
+        return used.IsOk ? used.Value.Payload : used.Error;
     }
 
     private Task<VfioResult> DoAsync(DeviceRequest request) => DoAsync<DeviceDone>(request);

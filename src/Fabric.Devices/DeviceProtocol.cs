@@ -158,7 +158,8 @@ public sealed record MapRegion(SessionId Session, int Region) : SessionRequest(S
 public sealed record RegionMapped(RegionMapping Mapping) : DeviceReply;
 
 /// <summary>Maps memory of the holder for DMA. Errors: EINVAL, EEXIST, EOVERFLOW, ENOSPC.</summary>
-public sealed record MapDma(SessionId Session, ulong Iova, IDmaMemory Memory) : SessionRequest(Session);
+/// <param name="Access">What the device may do with it.</param>
+public sealed record MapDma(SessionId Session, ulong Iova, IDmaTarget Memory, DmaAccess Access = DmaAccess.ReadWrite) : SessionRequest(Session);
 
 /// <summary>Errors: ENOENT.</summary>
 public sealed record UnmapDma(SessionId Session, ulong Iova) : SessionRequest(Session);

@@ -26,7 +26,7 @@ public sealed partial class VfioPciCoreActor
         ReadRegion read => Read(read),
         WriteRegion write => Write(write),
         MapRegion map => Reply(Core.Map(map.Region), static mapping => new RegionMapped(mapping)),
-        MapDma map => ReplyOf(Core.MapDma(map.Iova, map.Memory)),
+        MapDma map => ReplyOf(Core.MapDma(map.Iova, map.Memory, map.Access)),
         UnmapDma unmap => ReplyOf(Core.UnmapDma(unmap.Iova)),
         HandleErrors handle => Handle(handle),
         ErrorDetected => new RecoveryVoted(Core.ErrorDetected(), ErrorHandler),

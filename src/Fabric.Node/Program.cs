@@ -1,12 +1,13 @@
 using System.CommandLine;
 using Fabric.Node.Hosting;
+using Fabric.Node.Serving;
 
 var config = new Option<FileInfo?>("--config") { Description = "The daemon's settings, JSON; cluster-config/ has examples." };
 var check = new Option<bool>("--check") { Description = "Reads the settings, says what is wrong with them, and ends." };
 var untilStdinCloses = new Option<bool>("--exit-on-stdin-close") { Description = "Ends when its standard input is closed: for a parent that starts it." };
 var command = new RootCommand("fabricd runs PCI devices, the claims on them, or both. Settings may also be given as --section:key=value.")
 {
-    config, check, untilStdinCloses,
+    config, check, untilStdinCloses, ServeCommand.Build(),
 };
 command.TreatUnmatchedTokensAsErrors = false;
 command.SetAction((parsed, cancellation) => Daemon.RunAsync(

@@ -17,10 +17,11 @@ internal static partial class Rules
         ["Fabric.Drivers"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci", "Fabric.Hardware.Specs"],
         ["Fabric.Drivers.Conformance"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci"],
         ["Fabric.Migration"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci"],
+        ["Fabric.VfioUser"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci"],
         ["Fabric.Node"] =
         [
             "Fabric.Drivers", "Fabric.Migration", "Fabric.Devices", "Fabric.Hardware.Emulated", "Fabric.Hardware.Linux", "Fabric.Hardware.Specs",
-            "Fabric.Vfio", "Fabric.Pci",
+            "Fabric.VfioUser", "Fabric.Vfio", "Fabric.Pci",
         ],
         ["Fabric.Cli"] = [],
     };

@@ -107,7 +107,8 @@ internal sealed class DaemonProcess : IDisposable
 
     public void Dispose() => _process.Dispose();
 
-    private static void Prepare(IDictionary<string, string?> environment)
+    /// <summary>What a daemon must not inherit, and what it needs to find its runtime.</summary>
+    internal static void Prepare(IDictionary<string, string?> environment)
     {
         // These would overrule the address that the configuration file gives.
         environment.Remove("ASPNETCORE_URLS");
@@ -121,5 +122,5 @@ internal sealed class DaemonProcess : IDisposable
     }
 
     [DllImport("libc", EntryPoint = "kill")]
-    private static extern int Kill(int pid, int signal);
+    internal static extern int Kill(int pid, int signal);
 }

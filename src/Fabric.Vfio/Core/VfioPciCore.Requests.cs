@@ -247,7 +247,8 @@ public sealed partial class VfioPciCore
     // ---- DMA -------------------------------------------------------------------------------------------------------------------------
 
     /// <summary>Maps holder memory for DMA; errors of <see cref="DmaMap.Map"/>.</summary>
-    public VfioResult MapDma(ulong iova, IDmaMemory memory) => session is null ? NotOpen : dma!.Map(iova, memory);
+    public VfioResult MapDma(ulong iova, IDmaTarget memory, DmaAccess access = DmaAccess.ReadWrite) =>
+        session is null ? NotOpen : dma!.Map(iova, memory, access);
 
     /// <summary>Unmaps; errors of <see cref="DmaMap.Unmap"/>.</summary>
     public VfioResult UnmapDma(ulong iova) => session is null ? NotOpen : dma!.Unmap(iova);

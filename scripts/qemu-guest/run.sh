@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Boots a small Linux guest under a QEMU that has vfio-user-pci, in front of devices that `fabric serve` serves, and checks them from inside.
+#
+#   scripts/qemu-guest/run.sh install [FOLDER]   QEMU of Debian's trixie-backports and a kernel, into the folder alone (root, debootstrap, cpio, network)
+#   scripts/qemu-guest/run.sh check [FOLDER]     boots a guest for each device, under TCG; the repository must be built
+#
+# FOLDER: default /var/tmp/fabric-qemu-guest. Ends with 0, with 1 when a check failed, 2 for wrong usage, 3 when something is not installed.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${2:-/var/tmp/fabric-qemu-guest}
+root=$folder/root
+fabric=${FABRIC:-$here/../../src/Fabric.Cli/bin/Debug/net10.0/fabric}
+mirror=http://deb.debian.org/debian
+
+say() { printf 'qemu-guest: %s\n' "$*" >&2; }
+
+missing() {
+    say "$*"
+    exit 3
+}
+
+# A tree of its own: what the machine has installed is left alone, and may be older.
+install_all() {
+    [ "$(id -u)" = 0 ] || missing "installing takes root: debootstrap makes a tree with its owners"
+    for tool in debootstrap cpio; do
+        command -v "$tool" > /dev/null || missing "$tool is not installed: apt-get install $tool"
+    done
+    mkdir -p "$folder"
+    debootstrap --variant=minbase trixie "$root" "$mirror" >&2
+    echo "deb $mirror trixie-backports main" > "$root/etc/apt/sources.list.d/backports.list"
+    chroot "$root" apt-get update -q >&2
+    chroot "$root" apt-get install -y -q --no-install-recommends -t trixie-backports qemu-system-x86 >&2
+    chroot "$root" apt-get install -y -q --no-install-recommends busybox-static >&2
+    # The kernel is unpacked, not installed: its scripts would make an initramfs that nobody boots.
+    local kernel
+    kernel=$(chroot "$root" apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ { print $2; exit }')
+    chroot "$root" sh -c "cd /tmp && apt-get download -q $kernel && dpkg -x $kernel*.deb /guest-kernel" >&2
+    say "installed in $folder"
+}
+
+# The guest's init and what it loads, as an initramfs.
+pack() {
+    local tree=$folder/initramfs module
+    rm -rf "$tree"
+    mkdir -p "$tree"/{bin,proc,sys,dev,modules}
+    cp "$root/usr/bin/busybox" "$tree/bin/busybox"
+    cp "$here/init" "$tree/init"
+    for module in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk; do
+        find "$root/guest-kernel" -name "$module.ko*" -exec cp {} "$tree/modules/" \;
+    done
+    (cd "$tree" && find . | cpio -o -H newc 2> /dev/null | gzip) > "$root/tmp/initramfs"
+    cp "$root"/guest-kernel/boot/vmlinuz-* "$root/tmp/vmlinuz"
+}
+
+# check_device MODEL: boots a guest in front of it; its console's last word is PASSED, or what failed.
+check_device() {
+    local model=$1 socket=$root/tmp/$1.sock log=$folder/$1.log serving ready
+    coproc SERVING { exec "$fabric" serve --emulated "$model" --socket "$socket" 2> "$folder/$model-serve.log"; }
+    serving=$SERVING_PID
+    if ! read -r -t 60 ready <&"${SERVING[0]}" || [ "$ready" != "$socket" ]; then
+        say "$model: not served: $(cat "$folder/$model-serve.log")"
+        return 1
+    fi
+    timeout 180 chroot "$root" qemu-system-x86_64 -accel tcg -nographic -no-reboot -nodefaults -serial stdio -m 256 \
+        -object memory-backend-memfd,id=memory,size=256M,share=on -machine pc,memory-backend=memory \
+        -kernel /tmp/vmlinuz -initrd /tmp/initramfs -append "console=ttyS0 quiet panic=1 fabric=$model" \
+        -device "{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/tmp/$model.sock\"}}" < /dev/null > "$log" 2>&1 || true
+    kill -TERM "$serving"
+    wait "$serving" || true
+    if [ -e "$socket" ]; then
+        say "$model: the socket is there still"
+        return 1
+    fi
+    if ! grep -q '^PASSED' "$log"; then
+        say "$model: failed; the guest's console is $log"
+        tail -n 20 "$log" >&2
+        return 1
+    fi
+    say "$model: passed"
+}
+
+check_all() {
+    [ -x "$fabric" ] || missing "$fabric is not there: dotnet build"
+    [ -x "$root/usr/bin/qemu-system-x86_64" ] || missing "no QEMU in $folder: $0 install"
+    pack
+    say "$(chroot "$root" qemu-system-x86_64 --version | head -n 1)"
+    local failed=0
+    for model in multi-function virtio-blk; do
+        check_device "$model" || failed=1
+    done
+    exit $failed
+}
+
+case ${1:-} in
+    install) install_all ;;
+    check) check_all ;;
+    *)
+        say "usage: $0 install|check [FOLDER]"
+        exit 2
+        ;;
+esac

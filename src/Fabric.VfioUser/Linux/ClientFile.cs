@@ -1,0 +1,188 @@
+using System.Runtime.InteropServices;
+using Fabric.Vfio;
+using Fabric.VfioUser.Protocol;
+
+namespace Fabric.VfioUser.Linux;
+
+/// <summary>
+/// A part of a file that a client gave for DMA. What the client can cut off under us is never mapped: touching it would end this process with
+/// SIGBUS. Only a memfd that is sealed against shrinking is; any other file is read and written by system calls, which fail instead.
+/// </summary>
+internal abstract class ClientFile : IDmaTarget, IDisposable
+{
+    private const ushort TypeMask = 0xf000;
+    private const ushort RegularFile = 0x8000;
+    private const int EmptyPath = 0x1000;
+    private const uint TypeAndSize = 0x1 | 0x200;
+    private const ulong Page = 4096;
+
+    private protected ClientFile(ulong length) => Length = length;
+
+    public ulong Length { get; }
+
+    /// <summary>
+    /// Takes the file over, also where it is refused. Errors: EINVAL for what is no regular file or memfd, and for a part that does not begin at a
+    /// page or lie within the file; EACCES for a file that is not open for what the device may do; ENOMEM where it cannot be mapped.
+    /// </summary>
+    public static VfioResult<ClientFile> Open(Descriptor file, DmaMapPayload asked, DmaAccess access)
+    {
+        var opened = Check(file, asked, access) is { Errno: not Errno.None } refused ? refused : Make(file, asked, access);
+        if (!opened.IsOk)
+            file.Dispose();
+        return opened;
+    }
+
+    public abstract bool TryRead(ulong offset, Span<byte> destination);
+
+    public abstract bool TryWrite(ulong offset, ReadOnlySpan<byte> source);
+
+    public abstract void Dispose();
+
+    private static unsafe VfioError Check(Descriptor file, DmaMapPayload asked, DmaAccess access)
+    {
+        Libc.FileStatus status;
+        byte nothing = 0;
+        if (Libc.Status(file, &nothing, EmptyPath, TypeAndSize, &status) != 0 || (status.Mode & TypeMask) != RegularFile)
+            return new VfioError(Errno.EINVAL, "DMA_MAP: the descriptor is that of no regular file or memfd; send one that can be mapped.");
+        if (asked.FileOffset % Page != 0)
+            return new VfioError(Errno.EINVAL, "DMA_MAP: the file offset is no multiple of 4096.");
+        if (asked.FileOffset > status.Size || asked.Length > status.Size - asked.FileOffset)
+            return new VfioError(Errno.EINVAL, "DMA_MAP: the range runs past the end of the file; make the file longer first.");
+        var mode = Libc.Control(file, Libc.GetFlags, 0) & Libc.AccessMode;
+        var lacks = ((access & DmaAccess.Write) != 0 && mode == Libc.ReadOnly) || ((access & DmaAccess.Read) != 0 && mode == Libc.WriteOnly);
+        return lacks ? new VfioError(Errno.EACCES, "DMA_MAP: the file is not open for what the device may do; open it for both.") : default;
+    }
+
+    private static VfioResult<ClientFile> Make(Descriptor file, DmaMapPayload asked, DmaAccess access)
+    {
+        var seals = Libc.Control(file, Libc.GetSeals, 0);
+        if (seals < 0 || (seals & Libc.SealShrink) == 0)
+            return new Unsealed(file, asked);
+        var protection = ((access & DmaAccess.Read) != 0 ? Libc.ProtectRead : 0) | ((access & DmaAccess.Write) != 0 ? Libc.ProtectWrite : 0);
+        var mapping = FileMapping.Create(file, asked.FileOffset, asked.Length, protection);
+        if (mapping is null)
+            return new VfioError(Errno.ENOMEM, "DMA_MAP: mmap(2) refused the file; map less, or raise vm.max_map_count.");
+        // The mapping keeps the memory, so the descriptor is not needed any more.
+        file.Dispose();
+        return new Sealed(mapping, asked.Length);
+    }
+
+    private sealed class Sealed(FileMapping mapping, ulong length) : ClientFile(length)
+    {
+        public override bool TryRead(ulong offset, Span<byte> destination) => mapping.TryRead(offset, destination);
+
+        public override bool TryWrite(ulong offset, ReadOnlySpan<byte> source) => mapping.TryWrite(offset, source);
+
+        public override void Dispose() => mapping.Dispose();
+    }
+
+    private sealed unsafe class Unsealed(Descriptor file, DmaMapPayload asked) : ClientFile(asked.Length)
+    {
+        private readonly ulong start = asked.FileOffset;
+
+        public override bool TryRead(ulong offset, Span<byte> destination)
+        {
+            while (!destination.IsEmpty)
+            {
+                nint moved;
+                fixed (byte* bytes = destination)
+                    moved = file.IsClosed ? 0 : Libc.ReadAt(file, bytes, (nuint)destination.Length, (long)(start + offset));
+                if (moved <= 0)
+                    return false;
+                destination = destination[(int)moved..];
+                offset += (ulong)moved;
+            }
+
+            return true;
+        }
+
+        public override bool TryWrite(ulong offset, ReadOnlySpan<byte> source)
+        {
+            // A write past the end would make the file longer again: what was cut off is gone.
+            Libc.FileStatus status;
+            byte nothing = 0;
+            if (file.IsClosed || Libc.Status(file, &nothing, EmptyPath, TypeAndSize, &status) != 0 || start + offset + (ulong)source.Length > status.Size)
+                return false;
+            while (!source.IsEmpty)
+            {
+                nint moved;
+                fixed (byte* bytes = source)
+                    moved = Libc.WriteAt(file, bytes, (nuint)source.Length, (long)(start + offset));
+                if (moved <= 0)
+                    return false;
+                source = source[(int)moved..];
+                offset += (ulong)moved;
+            }
+
+            return true;
+        }
+
+        public override void Dispose() => file.Dispose();
+    }
+}
+
+/// <summary>A mapping of a file, mmap(2). Whoever uses it in the moment that it is let go of has it until then.</summary>
+internal sealed unsafe class FileMapping : SafeHandle
+{
+    private readonly nuint length;
+
+    private FileMapping(nint address, nuint length)
+        : base(Libc.MapFailed, ownsHandle: true)
+    {
+        this.length = length;
+        SetHandle(address);
+    }
+
+    public override bool IsInvalid => handle == Libc.MapFailed;
+
+    /// <summary>Null where mmap(2) fails.</summary>
+    public static FileMapping? Create(Descriptor file, ulong offset, ulong length, int protection)
+    {
+        var address = Libc.Map(0, (nuint)length, protection, Libc.MapShared, file, (long)offset);
+        return address == Libc.MapFailed ? null : new FileMapping(address, (nuint)length);
+    }
+
+    /// <summary>False once it is let go of.</summary>
+    public bool TryRead(ulong offset, Span<byte> destination)
+    {
+        var held = false;
+        try
+        {
+            DangerousAddRef(ref held);
+            new ReadOnlySpan<byte>((byte*)handle + offset, destination.Length).CopyTo(destination);
+            return true;
+        }
+        catch (ObjectDisposedException)
+        {
+            return false;
+        }
+        finally
+        {
+            if (held)
+                DangerousRelease();
+        }
+    }
+
+    /// <summary>False once it is let go of.</summary>
+    public bool TryWrite(ulong offset, ReadOnlySpan<byte> source)
+    {
+        var held = false;
+        try
+        {
+            DangerousAddRef(ref held);
+            source.CopyTo(new Span<byte>((byte*)handle + offset, source.Length));
+            return true;
+        }
+        catch (ObjectDisposedException)
+        {
+            return false;
+        }
+        finally
+        {
+            if (held)
+                DangerousRelease();
+        }
+    }
+
+    protected override bool ReleaseHandle() => Libc.Unmap(handle, length) == 0;
+}

@@ -1,0 +1,102 @@
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+
+namespace Fabric.VfioUser.Linux;
+
+/// <summary>Bytes with descriptors (SCM_RIGHTS) over a UNIX socket. Neither call waits.</summary>
+internal static unsafe class DescriptorMessages
+{
+    private const int HeadBytes = 16;
+
+    /// <summary>
+    /// Bytes received, 0 at the end of the stream, -1 where there is nothing yet. Descriptors that came with them are added.
+    /// </summary>
+    /// <exception cref="SocketException">The connection is broken.</exception>
+    public static int Receive(SafeHandle socket, Span<byte> destination, ReceivedDescriptors descriptors)
+    {
+        // Room for as many as may come: what is beyond the kernel closes, and says so.
+        var control = stackalloc byte[HeadBytes + (ReceivedDescriptors.Max * sizeof(int))];
+        fixed (byte* bytes = destination)
+        {
+            var vector = new Libc.IoVector { Base = bytes, Length = (nuint)destination.Length };
+            while (true)
+            {
+                var message = new Libc.MessageHead
+                {
+                    Vectors = &vector,
+                    VectorCount = 1,
+                    Control = control,
+                    ControlLength = HeadBytes + (ReceivedDescriptors.Max * sizeof(int)),
+                };
+                var received = Libc.ReceiveMessage(socket, &message, Libc.MessageDontWait | Libc.MessageCloseOnExec);
+                if (received >= 0)
+                {
+                    Collect(control, (int)message.ControlLength, descriptors);
+                    descriptors.IsTooMany |= (message.Flags & Libc.MessageControlTruncated) != 0;
+                    return (int)received;
+                }
+
+                switch (Marshal.GetLastPInvokeError())
+                {
+                    case Libc.EINTR:
+                        break;
+                    case Libc.EAGAIN:
+                        return -1;
+                    default:
+                        throw new SocketException((int)SocketError.ConnectionReset);
+                }
+            }
+        }
+    }
+
+    /// <summary>Bytes sent, all descriptors with the first of them; -1 where the socket takes nothing yet.</summary>
+    /// <exception cref="SocketException">The connection is broken.</exception>
+    public static int Send(SafeHandle socket, ReadOnlySpan<byte> source, ReadOnlySpan<int> fds)
+    {
+        var control = stackalloc byte[HeadBytes + (ReceivedDescriptors.Max * sizeof(int))];
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(fds.Length, ReceivedDescriptors.Max);
+        var length = HeadBytes + (fds.Length * sizeof(int));
+        *(Libc.ControlHead*)control = new Libc.ControlHead { Length = (nuint)length, Level = Libc.SocketLevel, Type = Libc.Rights };
+        fds.CopyTo(new Span<int>(control + HeadBytes, fds.Length));
+        fixed (byte* bytes = source)
+        {
+            var vector = new Libc.IoVector { Base = bytes, Length = (nuint)source.Length };
+            while (true)
+            {
+                var message = new Libc.MessageHead { Vectors = &vector, VectorCount = 1 };
+                if (!fds.IsEmpty)
+                {
+                    message.Control = control;
+                    message.ControlLength = (nuint)((length + 7) & ~7);
+                }
+
+                var sent = Libc.SendMessage(socket, &message, Libc.MessageDontWait | Libc.MessageNoSignal);
+                if (sent >= 0)
+                    return (int)sent;
+                switch (Marshal.GetLastPInvokeError())
+                {
+                    case Libc.EINTR:
+                        break;
+                    case Libc.EAGAIN:
+                        return -1;
+                    default:
+                        throw new SocketException((int)SocketError.ConnectionReset);
+                }
+            }
+        }
+    }
+
+    private static void Collect(byte* control, int length, ReceivedDescriptors descriptors)
+    {
+        for (var at = 0; at + HeadBytes <= length;)
+        {
+            var head = (Libc.ControlHead*)(control + at);
+            var end = (int)head->Length;
+            if (end < HeadBytes || at + end > length)
+                return;
+            for (var fd = HeadBytes; head->Level == Libc.SocketLevel && head->Type == Libc.Rights && fd + sizeof(int) <= end; fd += sizeof(int))
+                descriptors.Add(*(int*)(control + at + fd));
+            at += (end + 7) & ~7;
+        }
+    }
+}

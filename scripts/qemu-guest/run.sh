@@ -86,7 +86,7 @@ check_all() {
     pack
     say "$(chroot "$root" qemu-system-x86_64 --version | head -n 1)"
     local failed=0
-    for model in multi-function virtio-blk; do
+    for model in multi-function virtio-blk mtty-2; do
         check_device "$model" || failed=1
     done
     exit $failed

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Fabric.Hardware.Emulated;
 
 namespace Fabric.Node.Serving;
 
@@ -33,7 +32,7 @@ internal static class ServeCommand
 
     private static int List(TextWriter output)
     {
-        foreach (var model in EmulatedModels.All)
+        foreach (var model in ServedModel.All)
             output.WriteLine($"{model.Name}\t{model.Description}");
         return 0;
     }

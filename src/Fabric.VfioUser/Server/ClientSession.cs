@@ -171,7 +171,9 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
                 }
 
                 var isLast = message.Fault.Errno != Errno.None;
-                dma.Received();
+                // Of a posted write nobody waits for the end: DMA may go on meanwhile.
+                if (message.Header.WantsReply)
+                    dma.Received();
                 await due.WriteAsync(message, connection.Ending).ConfigureAwait(false);
                 if (isLast)
                     return;
@@ -205,8 +207,11 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
                 if (done.Error.Errno == Errno.ETIMEDOUT)
                     message.Abandon();
                 if (header.WantsReply)
+                {
                     await connection.SendAsync(done.IsOk ? reply.Complete(header) : reply.Refuse(header, done.Error.Errno)).ConfigureAwait(false);
-                dma.Answered();
+                    dma.Answered();
+                }
+
                 reply.Clear();
                 message.Clear();
                 free.TryWrite(message);

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net.Sockets;
 using Fabric.Hardware.Emulated;
+using Fabric.Node.Serving;
 
 namespace Fabric.Node.Tests.Serving;
 
@@ -20,7 +21,14 @@ public sealed class ServeTests : IDisposable
         var lines = (await serving.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         await serving.WaitForExitAsync(TestContext.Current.CancellationToken);
         Assert.Equal(0, serving.ExitCode);
-        Assert.Equal(EmulatedModels.All.Select(static model => $"{model.Name}\t{model.Description}"), lines);
+        Assert.Equal(ServedModel.All.Select(static model => $"{model.Name}\t{model.Description}"), lines);
+    }
+
+    [Fact]
+    public void Cards_and_mediated_devices_are_models_by_one_name_each()
+    {
+        Assert.Subset(ServedModel.All.Select(static model => model.Name).ToHashSet(), [EmulatedModels.Accelerator, "mtty-1", "mtty-2", "mdpy-xga", "mbochs-small"]);
+        Assert.Distinct(ServedModel.All.Select(static model => model.Name));
     }
 
     [Fact]
@@ -49,6 +57,7 @@ public sealed class ServeTests : IDisposable
     [InlineData(EmulatedModels.Accelerator)]
     [InlineData(EmulatedModels.MultiFunction)]
     [InlineData(EmulatedModels.VirtioBlock)]
+    [InlineData("mtty-2")]
     public async Task The_socket_is_printed_when_it_answers_and_goes_when_standard_input_does(string model)
     {
         using var serving = Start("--emulated", model, "--socket", Socket, "--exit-on-stdin-close");

@@ -91,6 +91,22 @@ public sealed class DmaTests
     }
 
     [Fact]
+    public async Task Posted_writes_do_not_hold_DMA_back()
+    {
+        await using var lab = await Lab.AcceleratorAsync();
+        using var client = await lab.OpenAsync();
+        await MapAsync(client, Iova, 0, Bytes);
+        await client.WriteAsync(RegionIndex.Config, 4, 6, 0);
+        foreach (var (register, value) in Program(pace: 100))
+        {
+            var write = TestClient.Bytes(new RegionAccessPayload((ulong)register, AcceleratorBar.Registers, (uint)value.Length), value);
+            client.Send(Command.RegionWrite, write, flags: MessageFlags.NoReply);
+        }
+
+        Assert.Equal(Command.DmaWrite, (await client.ReceiveAsync()).Header.Command);
+    }
+
+    [Fact]
     public async Task A_client_that_does_not_answer_its_DMA_is_let_go_of_and_the_next_is_served()
     {
         await using var lab = await Lab.AcceleratorAsync(ServerOptions.Default with { DmaDeadline = TimeSpan.FromMilliseconds(300) });

@@ -22,17 +22,17 @@ internal static class EmulatedServing
     {
         if (ServedModel.Find(model) is not { } known)
         {
-            await error.WriteLineAsync(
-                $"fabricd: there is no emulated model '{model}'; choose one of {string.Join(", ", ServedModel.All.Select(static other => other.Name))}.");
+            var names = string.Join(", ", ServedModel.All.Select(static other => other.Name));
+            await error.WriteLineAsync($"fabricd: there is no emulated model '{model}'; choose one of {names}.");
             return 2;
         }
 
         using var loggers = LoggerFactory.Create(static logging => logging
             .AddSimpleConsole(static console => console.SingleLine = true)
             .AddFilter(static level => level >= LogLevel.Warning));
-        var config = ConfigurationFactory.ParseString(AkkaLogging.Hocon);
+        var config = BootstrapSetup.Create().WithConfig(ConfigurationFactory.ParseString(AkkaLogging.Hocon));
         using var hardware = known.Make();
-        var system = ActorSystem.Create("serve", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(config)));
+        var system = ActorSystem.Create("serve", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(config));
         try
         {
             var started = await StartAsync(system, hardware, socket);

@@ -25,10 +25,11 @@ internal sealed record ServedModel(string Name, string Description, Func<ServedH
     /// <summary>Of a card that has virtual functions the first of them, as a guest would be given it.</summary>
     private static ServedHardware Card(EmulatedModel model)
     {
+        var card = new EmulatedCard(model.Name, VirtualFunctions: Math.Min(1, model.TotalVirtualFunctions));
         var bus = new EmulatedBus(
             model.Name == EmulatedModels.Accelerator
                 ? new EmulatedBusOptions(1, 1, StateBytes)
-                : new EmulatedBusOptions(0, 0, StateBytes) { Cards = [new EmulatedCard(model.Name, VirtualFunctions: Math.Min(1, model.TotalVirtualFunctions))] },
+                : new EmulatedBusOptions(0, 0, StateBytes) { Cards = [card] },
             TimeProvider.System);
         return new ServedHardware(bus, bus.Functions.FirstOrDefault(static function => function.IsVirtualFunction) ?? bus.Functions[0], bus);
     }

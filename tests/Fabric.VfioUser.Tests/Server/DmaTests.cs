@@ -44,7 +44,8 @@ public sealed class DmaTests
         Assert.Equal(Errno.None, (await MapAsync(client, Iova, 0, Bytes, memory.Fd)).Errno);
         memory.Truncate(0);
         await RunEngineAsync(client, pace: 1000);
-        await UntilAsync(async () => (await client.ReadAsync(AcceleratorBar.Registers, AcceleratorRegister.Status, 4))[0] == (byte)AcceleratorStatus.DmaFault);
+        await UntilAsync(async () =>
+            (await client.ReadAsync(AcceleratorBar.Registers, AcceleratorRegister.Status, 4))[0] == (byte)AcceleratorStatus.DmaFault);
         Assert.Empty(memory.Read(0, 1));
         await client.ExpectServedAsync();
     }
@@ -213,7 +214,8 @@ public sealed class DmaTests
     internal static async Task<ulong> StepsAsync(TestClient client, ulong atLeast)
     {
         var steps = 0UL;
-        await UntilAsync(async () => (steps = BitConverter.ToUInt64(await client.ReadAsync(AcceleratorBar.Registers, AcceleratorRegister.Steps, 8))) >= atLeast);
+        await UntilAsync(async () =>
+            (steps = BitConverter.ToUInt64(await client.ReadAsync(AcceleratorBar.Registers, AcceleratorRegister.Steps, 8))) >= atLeast);
         return steps;
     }
 

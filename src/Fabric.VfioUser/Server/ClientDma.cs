@@ -53,7 +53,7 @@ internal sealed class ClientDma(MessageConnection connection, uint mostBytes, Se
     {
         lock (gate)
         {
-            if (hasEnded || posted + source.Length + WorkBytes > MostPosted)
+            if (hasEnded || (long)posted + source.Length + WorkBytes > MostPosted)
                 return false;
             while (!source.IsEmpty)
             {

@@ -146,11 +146,9 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
         var due = Channel.CreateBounded<Message>(Depth);
         for (var at = 0; at < Depth; at++)
             free.Writer.TryWrite(new Message());
-        var sending = dma.RunAsync();
-        var carrying = CarryOutAsync(requests, dma, due.Reader, free.Writer);
-        await ReceiveAsync(dma, free.Reader, due.Writer).ConfigureAwait(false);
-        await carrying.ConfigureAwait(false);
-        await sending.ConfigureAwait(false);
+        // Whichever ends first, however it ends, ends the others.
+        var (carrying, sending) = (CarryOutAsync(requests, dma, due.Reader, free.Writer), dma.RunAsync());
+        await Task.WhenAll(ReceiveAsync(dma, free.Reader, due.Writer), carrying, sending).ConfigureAwait(false);
         Drain(free.Reader);
         Drain(due.Reader);
     }

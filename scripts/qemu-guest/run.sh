@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boots a small Linux guest under a QEMU that has vfio-user-pci, in front of devices that `fabric serve` serves, and checks them from inside.
 #
-#   scripts/qemu-guest/run.sh install [FOLDER]   QEMU of Debian's trixie-backports and a kernel, into the folder alone (root, debootstrap, cpio, network)
+#   scripts/qemu-guest/run.sh install [FOLDER]   QEMU of trixie-backports and a kernel, into the folder alone; as root, with debootstrap and cpio
 #   scripts/qemu-guest/run.sh check [FOLDER]     boots a guest for each device, under TCG; the repository must be built
 #
 # FOLDER: default /var/tmp/fabric-qemu-guest. Ends with 0, with 1 when a check failed, 2 for wrong usage, 3 when something is not installed.
@@ -86,7 +86,7 @@ check_all() {
     pack
     say "$(chroot "$root" qemu-system-x86_64 --version | head -n 1)"
     local failed=0
-    for model in multi-function virtio-blk; do
+    for model in multi-function virtio-blk mtty-2; do
         check_device "$model" || failed=1
     done
     exit $failed

@@ -29,8 +29,9 @@ internal sealed class ClientMemoryFile : IDisposable
     {
         get
         {
-            var descriptors = Directory.GetFiles("/proc/self/fd").Count(fd => new FileInfo(fd).LinkTarget?.Contains(name, StringComparison.Ordinal) == true);
-            return descriptors + File.ReadLines("/proc/self/maps").Count(line => line.Contains(name, StringComparison.Ordinal));
+            var targets = Directory.GetFiles("/proc/self/fd").Select(static fd => new FileInfo(fd).LinkTarget);
+            return targets.Count(target => target?.Contains(name, StringComparison.Ordinal) == true)
+                + File.ReadLines("/proc/self/maps").Count(line => line.Contains(name, StringComparison.Ordinal));
         }
     }
 

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Fabric.VfioUser.Tests;
 
-/// <summary>How long the fuzz test runs, and with which numbers: <c>FABRIC_FUZZ_FACTOR</c> times as long, <c>FABRIC_FUZZ_SEED</c> to run again.</summary>
+/// <summary>How long the fuzz test runs: <c>FABRIC_FUZZ_FACTOR</c> times as long; and with which numbers: <c>FABRIC_FUZZ_SEED</c>.</summary>
 internal static class FuzzRun
 {
     private const string SeedVariable = "FABRIC_FUZZ_SEED";

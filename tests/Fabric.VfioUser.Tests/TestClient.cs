@@ -1,4 +1,6 @@
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Text;
 using Fabric.Vfio;
 using Fabric.Vfio.Uapi;
@@ -15,7 +17,7 @@ internal sealed record Received(MessageHeader Header, byte[] Payload)
     public T As<T>() where T : unmanaged, IUapiStruct<T>
     {
         Assert.Equal(Errno.None, Errno);
-        Assert.True(System.Runtime.InteropServices.MemoryMarshal.TryRead(Payload, out T read), $"{Payload.Length} bytes are too few for {typeof(T).Name}");
+        Assert.True(MemoryMarshal.TryRead(Payload, out T read), $"{Payload.Length} bytes are too few for {typeof(T).Name}");
         return read;
     }
 }
@@ -42,7 +44,8 @@ internal sealed class TestClient : IDisposable
 
     /// <summary>What QEMU 11.1.3 sends.</summary>
     public const string QemuJson =
-        """{"capabilities": {"pgsizes": 4096, "max_msg_fds": 16, "max_dma_maps": 65535, "max_data_xfer_size": 1048576, "migration": {"max_bitmap_size": 268435456, "pgsize": 4096}, "write_multiple": true}}""";
+        """{"capabilities": {"pgsizes": 4096, "max_msg_fds": 16, "max_dma_maps": 65535, "max_data_xfer_size": 1048576,""" +
+        """ "migration": {"max_bitmap_size": 268435456, "pgsize": 4096}, "write_multiple": true}}""";
 
     public async Task<Received> HandshakeAsync(string json = QemuJson)
     {
@@ -79,7 +82,7 @@ internal sealed class TestClient : IDisposable
 
     public static byte[] Bytes<T>(T payload, byte[]? data = null) where T : unmanaged, IUapiStruct<T>
     {
-        var bytes = new byte[System.Runtime.CompilerServices.Unsafe.SizeOf<T>() + (data?.Length ?? 0)];
+        var bytes = new byte[Unsafe.SizeOf<T>() + (data?.Length ?? 0)];
         Assert.True(payload.Encode(bytes).IsOk);
         data?.CopyTo(bytes, bytes.Length - data.Length);
         return bytes;

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Fabric.Hardware.Emulated;
 
 namespace Fabric.Node.Serving;
 
@@ -11,8 +10,11 @@ internal static class ServeCommand
         var emulated = new Option<string?>("--emulated") { Description = "The model to serve.", HelpName = "MODEL" };
         var socket = new Option<string?>("--socket") { Description = "Where to listen; the path is printed when it is ready.", HelpName = "PATH" };
         var list = new Option<bool>("--list-models") { Description = "Print the models, a line each: name, tab, description." };
-        var untilStdinCloses = new Option<bool>("--exit-on-stdin-close") { Description = "Ends when its standard input is closed: for a parent that starts it." };
-        var command = new Command("serve", "Serve one emulated device to a VMM by vfio-user, in the foreground.") { emulated, socket, list, untilStdinCloses };
+        var untilStdinCloses = new Option<bool>("--exit-on-stdin-close") { Description = "Ends when its standard input is closed." };
+        var command = new Command("serve", "Serve one emulated device to a VMM by vfio-user, in the foreground.")
+        {
+            emulated, socket, list, untilStdinCloses,
+        };
         command.SetAction(async (parsed, cancellation) =>
         {
             if (parsed.GetValue(list))
@@ -33,7 +35,7 @@ internal static class ServeCommand
 
     private static int List(TextWriter output)
     {
-        foreach (var model in EmulatedModels.All)
+        foreach (var model in ServedModel.All)
             output.WriteLine($"{model.Name}\t{model.Description}");
         return 0;
     }

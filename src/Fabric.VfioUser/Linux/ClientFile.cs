@@ -101,7 +101,9 @@ internal abstract class ClientFile : IDmaTarget, IDisposable
             // A write past the end would make the file longer again: what was cut off is gone.
             Libc.FileStatus status;
             byte nothing = 0;
-            if (file.IsClosed || Libc.Status(file, &nothing, EmptyPath, TypeAndSize, &status) != 0 || start + offset + (ulong)source.Length > status.Size)
+            if (file.IsClosed || Libc.Status(file, &nothing, EmptyPath, TypeAndSize, &status) != 0)
+                return false;
+            if (start + offset + (ulong)source.Length > status.Size)
                 return false;
             while (!source.IsEmpty)
             {

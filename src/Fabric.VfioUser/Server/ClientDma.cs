@@ -31,14 +31,14 @@ internal sealed class ClientDma(MessageConnection connection, uint mostBytes, Se
     private Exchange? exchange;
     private ushort lastId;
 
-    /// <summary>A request of the client came in; nothing is sent until <see cref="Answered"/>.</summary>
+    /// <summary>A request that wants an answer came in; nothing is sent until <see cref="Answered"/>.</summary>
     public void Received()
     {
         lock (gate)
             unanswered++;
     }
 
-    /// <summary>A request was answered, or needs no answer and was carried out.</summary>
+    /// <summary>A request was answered.</summary>
     public void Answered()
     {
         lock (gate)
@@ -53,7 +53,7 @@ internal sealed class ClientDma(MessageConnection connection, uint mostBytes, Se
     {
         lock (gate)
         {
-            if (hasEnded || posted + source.Length + WorkBytes > MostPosted)
+            if (hasEnded || (long)posted + source.Length + WorkBytes > MostPosted)
                 return false;
             while (!source.IsEmpty)
             {

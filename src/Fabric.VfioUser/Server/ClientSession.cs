@@ -146,11 +146,9 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
         var due = Channel.CreateBounded<Message>(Depth);
         for (var at = 0; at < Depth; at++)
             free.Writer.TryWrite(new Message());
-        var sending = dma.RunAsync();
-        var carrying = CarryOutAsync(requests, dma, due.Reader, free.Writer);
-        await ReceiveAsync(dma, free.Reader, due.Writer).ConfigureAwait(false);
-        await carrying.ConfigureAwait(false);
-        await sending.ConfigureAwait(false);
+        // Whichever ends first, however it ends, ends the others.
+        var (carrying, sending) = (CarryOutAsync(requests, dma, due.Reader, free.Writer), dma.RunAsync());
+        await Task.WhenAll(ReceiveAsync(dma, free.Reader, due.Writer), carrying, sending).ConfigureAwait(false);
         Drain(free.Reader);
         Drain(due.Reader);
     }
@@ -171,7 +169,9 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
                 }
 
                 var isLast = message.Fault.Errno != Errno.None;
-                dma.Received();
+                // Of a posted write nobody waits for the end: DMA may go on meanwhile.
+                if (message.Header.WantsReply)
+                    dma.Received();
                 await due.WriteAsync(message, connection.Ending).ConfigureAwait(false);
                 if (isLast)
                     return;
@@ -205,8 +205,11 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
                 if (done.Error.Errno == Errno.ETIMEDOUT)
                     message.Abandon();
                 if (header.WantsReply)
+                {
                     await connection.SendAsync(done.IsOk ? reply.Complete(header) : reply.Refuse(header, done.Error.Errno)).ConfigureAwait(false);
-                dma.Answered();
+                    dma.Answered();
+                }
+
                 reply.Clear();
                 message.Clear();
                 free.TryWrite(message);

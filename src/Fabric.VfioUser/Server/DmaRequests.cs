@@ -18,7 +18,7 @@ internal sealed class DmaRequests(DeviceClient device, ClientDma dma, int most) 
         ? null
         : (mappings.Keys.Min(), mappings.Max(static mapping => mapping.Key + (mapping.Value.Length - 1)));
 
-    /// <summary>Errors: EINVAL, EEXIST over a mapping, EOVERFLOW, ENOSPC past max_dma_maps, EACCES, ENOMEM (see <see cref="ClientFile.Open"/>).</summary>
+    /// <summary>Errors: EINVAL, EEXIST over a mapping, EOVERFLOW, ENOSPC past max_dma_maps, those of <see cref="ClientFile.Open"/>.</summary>
     public async Task<VfioResult> MapAsync(Message request)
     {
         if (!request.Is<DmaMapPayload>(out var asked))

@@ -11,7 +11,7 @@ internal sealed class FeatureRequests(DeviceClient device, MigrationRequests mig
     /// <summary>Of a driver's own feature, in either direction.</summary>
     private const int MostOwnBytes = 4096;
 
-    /// <summary>Errors: EINVAL; ENOTTY for a feature that the device does not have, or that does not go over a socket; and the feature's own.</summary>
+    /// <summary>Errors: EINVAL; ENOTTY for a feature that the device does not have, or not over a socket; and the feature's own.</summary>
     public async Task<VfioResult> UseAsync(Message request, Reply reply)
     {
         if (!request.Begins<VfioDeviceFeature>(out var head))

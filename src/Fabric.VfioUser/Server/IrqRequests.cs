@@ -22,7 +22,7 @@ internal sealed class IrqRequests(DeviceClient device, InfoRequests info, Client
             return Refused.Argsz;
         if (await CheckAsync(request, asked).ConfigureAwait(false) is { IsOk: false } refused)
             return refused;
-        var given = Take(request, asked);
+        var given = Take(request);
         if (!given.IsOk)
             return given.Error;
         var set = await device.SetIrqsAsync(new SetIrqs(asked.Index, asked.Start, asked.Count, asked.Flags)
@@ -67,7 +67,7 @@ internal sealed class IrqRequests(DeviceClient device, InfoRequests info, Client
     }
 
     /// <summary>All of them are eventfds, or none is taken. Errors: EINVAL.</summary>
-    private VfioResult<ClientEvent[]> Take(Message request, VfioIrqSet asked)
+    private VfioResult<ClientEvent[]> Take(Message request)
     {
         var given = new ClientEvent[request.Descriptors.Count];
         for (var at = 0; at < given.Length; at++)

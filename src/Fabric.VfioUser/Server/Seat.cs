@@ -35,7 +35,7 @@ internal sealed class Seat
             }
             catch (TimeoutException)
             {
-                return VfioResult.Fail(Errno.ETIMEDOUT, "The client before this one is gone, but the device does not let go of it; look what it hangs in.");
+                return VfioResult.Fail(Errno.ETIMEDOUT, "The device does not let go of the client before this one; look what it hangs in.");
             }
         }
     }

@@ -77,13 +77,14 @@ public sealed class VfioUserServer : IAsyncDisposable
             listener.Dispose();
             return failed.SocketErrorCode switch
             {
-                SocketError.AddressAlreadyInUse => new VfioError(Errno.EBUSY, "Another server has just taken the socket's path; stop it, or choose another."),
-                SocketError.AccessDenied => new VfioError(Errno.EACCES, "The socket's folder may not be written to; choose another, or its owner's rights."),
+                SocketError.AddressAlreadyInUse => new VfioError(Errno.EBUSY, "Another server has just taken the path; stop it, or choose another."),
+                SocketError.AccessDenied => new VfioError(Errno.EACCES, "The socket's folder may not be written to; choose another."),
                 _ => new VfioError(Errno.ENOENT, "The socket's folder is not there, or takes no sockets; make it first."),
             };
         }
 
-        return new VfioUserServer(listener, new ServedDevice(system, front, path, options ?? ServerOptions.Default, Logging.GetLogger(system, "vfio-user")));
+        var log = Logging.GetLogger(system, "vfio-user");
+        return new VfioUserServer(listener, new ServedDevice(system, front, path, options ?? ServerOptions.Default, log));
     }
 
     /// <summary>Ends every session, and takes the socket away.</summary>
@@ -110,7 +111,7 @@ public sealed class VfioUserServer : IAsyncDisposable
             case SocketFile.Found.Nothing:
                 return VfioResult.Ok;
             case SocketFile.Found.Other:
-                return VfioResult.Fail(Errno.EEXIST, "At the socket's path there is something that is no socket; move it away, or choose another path.");
+                return VfioResult.Fail(Errno.EEXIST, "At the socket's path there is something that is no socket; move it, or choose another path.");
             case SocketFile.Found.SocketOfOther:
                 return VfioResult.Fail(Errno.EACCES, "The socket at this path is another user's; choose another path.");
             case SocketFile.Found.Socket:
@@ -170,7 +171,10 @@ public sealed class VfioUserServer : IAsyncDisposable
         {
             var most = served.Options.MaxConnections;
             lock (gate)
-                return sessions.Count < most || (sessions.Count < most * LeavingForEach && sessions.Values.Count(static session => !session.IsLeaving) < most);
+            {
+                return sessions.Count < most
+                    || (sessions.Count < most * LeavingForEach && sessions.Values.Count(static session => !session.IsLeaving) < most);
+            }
         }
     }
 

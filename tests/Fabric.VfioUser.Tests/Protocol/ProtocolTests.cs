@@ -65,11 +65,13 @@ public sealed class ProtocolTests
     {
         Assert.Equal(new PeerCapabilities(16, 1 << 20, 65535, 4096, true), Read(TestClient.QemuJson + "\0").Value);
         Assert.Equal(
-            new PeerCapabilities(8), Read("""{ "capabilities": { "max_msg_fds": 8, "max_data_xfer_size": 1048576, "migration": { "pgsize": 4096 } } }""" + "\0").Value);
+            new PeerCapabilities(8),
+            Read("""{ "capabilities": { "max_msg_fds": 8, "max_data_xfer_size": 1048576, "migration": { "pgsize": 4096 } } }""" + "\0").Value);
         Assert.Equal(PeerCapabilities.Default, Read("").Value);
         Assert.Equal(PeerCapabilities.Default, Read("{}\0").Value);
         Assert.Equal(PeerCapabilities.Default, Read("""{"capabilities":{}}""" + "\0\0").Value);
-        Assert.Equal(PeerCapabilities.Default, Read("""{"other":[1,{"a":2}],"capabilities":{"twin_socket":{"supported":true},"x":[1,2]}}""" + "\0").Value);
+        Assert.Equal(
+            PeerCapabilities.Default, Read("""{"other":[1,{"a":2}],"capabilities":{"twin_socket":{"supported":true},"x":[1,2]}}""" + "\0").Value);
     }
 
     [Theory]
@@ -93,7 +95,8 @@ public sealed class ProtocolTests
     public void Text_that_is_no_capabilities_is_EINVAL(string text) => Assert.Equal(Errno.EINVAL, Read(text).Error.Errno);
 
     [Fact]
-    public void Text_that_is_too_long_is_EINVAL() => Assert.Equal(Errno.EINVAL, Read("{" + new string(' ', PeerCapabilities.MaxJsonBytes) + "}\0").Error.Errno);
+    public void Text_that_is_too_long_is_EINVAL() =>
+        Assert.Equal(Errno.EINVAL, Read("{" + new string(' ', PeerCapabilities.MaxJsonBytes) + "}\0").Error.Errno);
 
     private static VfioResult<PeerCapabilities> Read(string text) => PeerCapabilities.Read(Encoding.UTF8.GetBytes(text));
 }

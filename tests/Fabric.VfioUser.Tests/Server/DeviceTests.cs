@@ -124,9 +124,9 @@ public sealed class DeviceTests
         Assert.Equal(1UL, await Multi(new(0x800, 0, 1, 0xaa), new(0x1000, 0, 1, 0xbb), new(0x801, 0, 1, 0xcc)));
         Assert.Equal([0xaa, 2], await client.ReadAsync(0, 0x800, 2));
         Assert.Equal(0UL, await Multi());
-        Assert.Equal(Errno.EINVAL, (await client.RequestAsync(Command.RegionWriteMulti, Entries(1, new WriteMultiEntry(0x800, 0, 9, 0)))).Errno);
-        Assert.Equal(Errno.EINVAL, (await client.RequestAsync(Command.RegionWriteMulti, Entries(ulong.MaxValue, new WriteMultiEntry(0, 0, 1, 0)))).Errno);
-        Assert.Equal(Errno.EINVAL, (await client.RequestAsync(Command.RegionWriteMulti, new byte[7])).Errno);
+        var (tooWide, tooMany) = (Entries(1, new WriteMultiEntry(0x800, 0, 9, 0)), Entries(ulong.MaxValue, new WriteMultiEntry(0, 0, 1, 0)));
+        foreach (var wrong in new[] { tooWide, tooMany, new byte[7] })
+            Assert.Equal(Errno.EINVAL, (await client.RequestAsync(Command.RegionWriteMulti, wrong)).Errno);
 
         async Task<ulong> Multi(params WriteMultiEntry[] entries) =>
             BitConverter.ToUInt64((await client.RequestAsync(Command.RegionWriteMulti, Entries((ulong)entries.Length, entries))).Payload);
@@ -144,7 +144,8 @@ public sealed class DeviceTests
         var large = TestClient.Bytes(new RegionAccessPayload(0, 0, 1 << 20), new byte[1 << 20]);
         Assert.Equal(Errno.EINVAL, (await client.RequestAsync(Command.RegionWrite, large)).Errno);
         await client.ExpectServedAsync();
-        byte[] message = [.. TestClient.HeadOf(MessageHeader.Request(9, Command.RegionRead, 16)), .. TestClient.Bytes(new RegionAccessPayload(0, RegionIndex.Config, 2))];
+        var read = TestClient.Bytes(new RegionAccessPayload(0, RegionIndex.Config, 2));
+        byte[] message = [.. TestClient.HeadOf(MessageHeader.Request(9, Command.RegionRead, 16)), .. read];
         foreach (var single in message)
         {
             client.Send([single], []);

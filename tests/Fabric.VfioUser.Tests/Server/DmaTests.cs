@@ -44,7 +44,8 @@ public sealed class DmaTests
         Assert.Equal(Errno.None, (await MapAsync(client, Iova, 0, Bytes, memory.Fd)).Errno);
         memory.Truncate(0);
         await RunEngineAsync(client, pace: 1000);
-        await UntilAsync(async () => (await client.ReadAsync(AcceleratorBar.Registers, AcceleratorRegister.Status, 4))[0] == (byte)AcceleratorStatus.DmaFault);
+        await UntilAsync(async () =>
+            (await client.ReadAsync(AcceleratorBar.Registers, AcceleratorRegister.Status, 4))[0] == (byte)AcceleratorStatus.DmaFault);
         Assert.Empty(memory.Read(0, 1));
         await client.ExpectServedAsync();
     }
@@ -88,6 +89,22 @@ public sealed class DmaTests
             received.Payload.AsSpan(16).CopyTo(memory.AsSpan((int)(write.Iova - Iova)));
             client.Send([.. TestClient.HeadOf(received.Header.Answer(16)), .. TestClient.Bytes(write)], []);
         }
+    }
+
+    [Fact]
+    public async Task Posted_writes_do_not_hold_DMA_back()
+    {
+        await using var lab = await Lab.AcceleratorAsync();
+        using var client = await lab.OpenAsync();
+        await MapAsync(client, Iova, 0, Bytes);
+        await client.WriteAsync(RegionIndex.Config, 4, 6, 0);
+        foreach (var (register, value) in Program(pace: 100))
+        {
+            var write = TestClient.Bytes(new RegionAccessPayload((ulong)register, AcceleratorBar.Registers, (uint)value.Length), value);
+            client.Send(Command.RegionWrite, write, flags: MessageFlags.NoReply);
+        }
+
+        Assert.Equal(Command.DmaWrite, (await client.ReceiveAsync()).Header.Command);
     }
 
     [Fact]
@@ -197,7 +214,8 @@ public sealed class DmaTests
     internal static async Task<ulong> StepsAsync(TestClient client, ulong atLeast)
     {
         var steps = 0UL;
-        await UntilAsync(async () => (steps = BitConverter.ToUInt64(await client.ReadAsync(AcceleratorBar.Registers, AcceleratorRegister.Steps, 8))) >= atLeast);
+        await UntilAsync(async () =>
+            (steps = BitConverter.ToUInt64(await client.ReadAsync(AcceleratorBar.Registers, AcceleratorRegister.Steps, 8))) >= atLeast);
         return steps;
     }
 

@@ -21,7 +21,8 @@ public sealed class FuzzTests(ITestOutputHelper output)
     /// <summary>A connection that is not through by then hangs, on any machine.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
-    private static readonly ulong[] Edges = [0, 1, 7, 8, 16, 0xfff, 0x1000, 0x4000_0000, 1 << 20, int.MaxValue, uint.MaxValue, ulong.MaxValue - 0xfff, ulong.MaxValue];
+    private static readonly ulong[] Edges =
+        [0, 1, 7, 8, 16, 0xfff, 0x1000, 0x4000_0000, 1 << 20, int.MaxValue, uint.MaxValue, ulong.MaxValue - 0xfff, ulong.MaxValue];
 
     [Fact]
     public async Task Any_messages_are_answered_one_by_one_or_end_the_connection_and_leave_nothing_behind()
@@ -118,18 +119,21 @@ public sealed class FuzzTests(ITestOutputHelper output)
             Command.DeviceSetIrqs when random.Next(2) == 0 => [.. Enumerable.Repeat(eventfd, random.Next(1, 4))],
             _ => random.Next(30) == 0 ? [.. Enumerable.Repeat(memory, random.Next(1, 17))] : [],
         };
-        return (new MessageHeader((ushort)random.Next(4), command, (uint)(MessageHeader.Bytes + payload.Length), flags, (uint)random.Next(3)), payload, fds);
+        var size = (uint)(MessageHeader.Bytes + payload.Length);
+        return (new MessageHeader((ushort)random.Next(4), command, size, flags, (uint)random.Next(3)), payload, fds);
     }
 
     private static byte[] Plausible(Random random, Command command) => command switch
     {
         Command.DmaMap => TestClient.Bytes(new DmaMapPayload(32, (MapFlags)random.Next(1, 4), Page(random), Iova(random), Page(random))),
-        Command.DmaUnmap => TestClient.Bytes(new DmaUnmapPayload(24, (UnmapFlags)(random.Next(3) & 2), random.Next(3) == 0 ? 0 : Iova(random), Page(random))),
+        Command.DmaUnmap => TestClient.Bytes(
+            new DmaUnmapPayload(24, (UnmapFlags)(random.Next(3) & 2), random.Next(3) == 0 ? 0 : Iova(random), Page(random))),
         Command.DeviceGetInfo => TestClient.Bytes(new DeviceInfoPayload(16, 0, 0, 0)),
         Command.DeviceGetRegionInfo => TestClient.Bytes(new VfioRegionInfo((uint)random.Next(30, 200), 0, (uint)random.Next(12), 0, 0, 0)),
         Command.DeviceGetRegionIoFds => TestClient.Bytes(new RegionIoFdsPayload(16, 0, (uint)random.Next(12), 0)),
         Command.DeviceGetIrqInfo => TestClient.Bytes(new VfioIrqInfo(16, 0, (uint)random.Next(7), 0)),
-        Command.DeviceSetIrqs => TestClient.Bytes(new VfioIrqSet(20, AnyIrqFlags(random), (uint)random.Next(6), (uint)random.Next(3), (uint)random.Next(4))),
+        Command.DeviceSetIrqs => TestClient.Bytes(
+            new VfioIrqSet(20, AnyIrqFlags(random), (uint)random.Next(6), (uint)random.Next(3), (uint)random.Next(4))),
         Command.RegionRead => TestClient.Bytes(new RegionAccessPayload(Number(random), (uint)random.Next(10), (uint)random.Next(0, 300))),
         Command.RegionWrite => Write(random),
         Command.RegionWriteMulti => Multi(random),
@@ -163,7 +167,8 @@ public sealed class FuzzTests(ITestOutputHelper output)
         return TestClient.Bytes(head, random.Next(5) switch
         {
             0 => TestClient.Bytes(new DeviceStatePayload((Fabric.Vfio.Migration.MigrationState)random.Next(0, 9), -1)),
-            1 => TestClient.Bytes(new LoggingStartPayload(4096, 1, 0), TestClient.Bytes(new VfioDeviceFeatureDmaLoggingRange(Iova(random), Page(random)))),
+            1 => TestClient.Bytes(
+                new LoggingStartPayload(4096, 1, 0), TestClient.Bytes(new VfioDeviceFeatureDmaLoggingRange(Iova(random), Page(random)))),
             2 => TestClient.Bytes(new LoggingReportPayload(Iova(random), Page(random), 4096)),
             3 => [],
             _ => Noise(random, random.Next(0, 40)),

@@ -144,18 +144,20 @@ public sealed class MigrationTests
     {
         await using var lab = await Lab.AcceleratorAsync();
         using var client = await lab.OpenAsync();
-        var head = VfioDeviceFeature.Of(DeviceFeature.DmaLoggingStart, FeatureOps.Set, 16);
         Assert.Equal(Errno.EINVAL, await StartAsync(client, (Iova, 4095)));
         Assert.Equal(Errno.EINVAL, await StartAsync(client, (Iova, 0)));
         Assert.Equal(Errno.EOVERFLOW, await StartAsync(client, (ulong.MaxValue - 4095, 8192)));
         Assert.Equal(Errno.EINVAL, await StartAsync(client));
-        Assert.Equal(Errno.E2BIG, (await client.RequestAsync(Command.DeviceFeature, head, TestClient.Bytes(new LoggingStartPayload(4096, uint.MaxValue, 0)))).Errno);
-        Assert.Equal(Errno.EINVAL, (await client.RequestAsync(Command.DeviceFeature, head, TestClient.Bytes(new LoggingStartPayload(4096, 2, 0)))).Errno);
-        Assert.Equal(Errno.EINVAL, (await client.RequestAsync(Command.DeviceFeature, head, TestClient.Bytes(new LoggingStartPayload(4097, 0, 0)))).Errno);
+        Assert.Equal(Errno.E2BIG, await StartAsync(client, TestClient.Bytes(new LoggingStartPayload(4096, uint.MaxValue, 0))));
+        Assert.Equal(Errno.EINVAL, await StartAsync(client, TestClient.Bytes(new LoggingStartPayload(4096, 2, 0))));
+        Assert.Equal(Errno.EINVAL, await StartAsync(client, TestClient.Bytes(new LoggingStartPayload(4097, 0, 0))));
     }
 
-    private static async Task<Errno> SetAsync(TestClient client, MigrationState state) => (await client.RequestAsync(
-        Command.DeviceFeature, VfioDeviceFeature.Of(DeviceFeature.MigDeviceState, FeatureOps.Set, 8), TestClient.Bytes(new DeviceStatePayload(state, -1)))).Errno;
+    private static async Task<Errno> SetAsync(TestClient client, MigrationState state)
+    {
+        var head = VfioDeviceFeature.Of(DeviceFeature.MigDeviceState, FeatureOps.Set, 8);
+        return (await client.RequestAsync(Command.DeviceFeature, head, TestClient.Bytes(new DeviceStatePayload(state, -1)))).Errno;
+    }
 
     private static async Task<MigrationState> GetAsync(TestClient client)
     {
@@ -167,14 +169,17 @@ public sealed class MigrationTests
     private static async Task<Errno> ProbeAsync(TestClient client, DeviceFeature feature, FeatureOps ops) =>
         (await client.RequestAsync(Command.DeviceFeature, VfioDeviceFeature.Of(feature, ops, 0))).Errno;
 
-    private static async Task<Errno> StartAsync(TestClient client, params (ulong Iova, ulong Length)[] ranges)
-    {
-        byte[] data =
+    private static Task<Errno> StartAsync(TestClient client, params (ulong Iova, ulong Length)[] ranges) => StartAsync(
+        client,
         [
             .. TestClient.Bytes(new LoggingStartPayload(4096, (uint)ranges.Length, 0)),
             .. ranges.SelectMany(static range => TestClient.Bytes(new VfioDeviceFeatureDmaLoggingRange(range.Iova, range.Length))),
-        ];
-        return (await client.RequestAsync(Command.DeviceFeature, VfioDeviceFeature.Of(DeviceFeature.DmaLoggingStart, FeatureOps.Set, data.Length), data)).Errno;
+        ]);
+
+    private static async Task<Errno> StartAsync(TestClient client, byte[] data)
+    {
+        var head = VfioDeviceFeature.Of(DeviceFeature.DmaLoggingStart, FeatureOps.Set, data.Length);
+        return (await client.RequestAsync(Command.DeviceFeature, head, data)).Errno;
     }
 
     private static Task<Received> ReportAsync(TestClient client, ulong iova, ulong length, ulong pageSize = 4096) => client.RequestAsync(

@@ -18,7 +18,8 @@ public sealed class TraceTests
     [Fact]
     public async Task A_recorded_session_of_QEMU_is_answered_byte_for_byte()
     {
-        var lines = await File.ReadAllLinesAsync(Path.Combine(AppContext.BaseDirectory, "Traces", "qemu-11.1.3.txt"), TestContext.Current.CancellationToken);
+        var trace = Path.Combine(AppContext.BaseDirectory, "Traces", "qemu-11.1.3.txt");
+        var lines = await File.ReadAllLinesAsync(trace, TestContext.Current.CancellationToken);
         await using var lab = await Lab.StartAsync();
         using var client = await lab.ConnectAsync();
         using var memory = new ClientMemoryFile(GuestBytes, isSealed: true);

@@ -11,7 +11,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 folder=${2:-/var/tmp/fabric-qemu-guest}
 root=$folder/root
 fabric=${FABRIC:-$here/../../src/Fabric.Cli/bin/Debug/net10.0/fabric}
-mirror=http://deb.debian.org/debian
 
 say() { printf 'qemu-guest: %s\n' "$*" >&2; }
 
@@ -27,8 +26,9 @@ install_all() {
         command -v "$tool" > /dev/null || missing "$tool is not installed: apt-get install $tool"
     done
     mkdir -p "$folder"
-    debootstrap --variant=minbase trixie "$root" "$mirror" >&2
-    echo "deb $mirror trixie-backports main" > "$root/etc/apt/sources.list.d/backports.list"
+    debootstrap --variant=minbase trixie "$root" >&2
+    # From where debootstrap had the rest.
+    sed 's/ trixie / trixie-backports /' "$root/etc/apt/sources.list" > "$root/etc/apt/sources.list.d/backports.list"
     chroot "$root" apt-get update -q >&2
     chroot "$root" apt-get install -y -q --no-install-recommends -t trixie-backports qemu-system-x86 >&2
     chroot "$root" apt-get install -y -q --no-install-recommends busybox-static >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boots a small Linux guest under a QEMU that has vfio-user-pci, in front of devices that `fabric serve` serves, and checks them from inside.
 #
-#   scripts/qemu-guest/run.sh install [FOLDER]   QEMU of trixie-backports and a kernel, into the folder alone; as root, with debootstrap and cpio
+#   scripts/qemu-guest/run.sh install [FOLDER]   QEMU of trixie-backports and a kernel, into the folder alone; as root, with debootstrap, cpio and xz
 #   scripts/qemu-guest/run.sh check [FOLDER]     boots a guest for each device, under TCG; the repository must be built
 #
 # FOLDER: default /var/tmp/fabric-qemu-guest. Ends with 0, with 1 when a check failed, 2 for wrong usage, 3 when something is not installed.
@@ -22,7 +22,7 @@ missing() {
 # A tree of its own: what the machine has installed is left alone, and may be older.
 install_all() {
     [ "$(id -u)" = 0 ] || missing "installing takes root: debootstrap makes a tree with its owners"
-    for tool in debootstrap cpio; do
+    for tool in debootstrap cpio xz; do
         command -v "$tool" > /dev/null || missing "$tool is not installed: apt-get install $tool"
     done
     mkdir -p "$folder"
@@ -46,8 +46,14 @@ pack() {
     mkdir -p "$tree"/{bin,proc,sys,dev,modules}
     cp "$root/usr/bin/busybox" "$tree/bin/busybox"
     cp "$here/init" "$tree/init"
+    # What the kernel has built in is no module of it; busybox reads none that is compressed.
     for module in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk; do
-        find "$root/guest-kernel" -name "$module.ko*" -exec cp {} "$tree/modules/" \;
+        find "$root/guest-kernel" -name "$module.ko" -o -name "$module.ko.xz" | while read -r file; do
+            case $file in
+                *.xz) xz -dc "$file" > "$tree/modules/$module.ko" ;;
+                *) cp "$file" "$tree/modules/" ;;
+            esac
+        done
     done
     (cd "$tree" && find . | cpio -o -H newc 2> /dev/null | gzip) > "$root/tmp/initramfs"
     cp "$root"/guest-kernel/boot/vmlinuz-* "$root/tmp/vmlinuz"

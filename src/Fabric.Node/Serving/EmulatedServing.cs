@@ -30,7 +30,7 @@ internal static class EmulatedServing
         using var loggers = LoggerFactory.Create(static logging => logging
             .AddSimpleConsole(static console => console.SingleLine = true)
             .AddFilter(static level => level >= LogLevel.Warning));
-        var config = BootstrapSetup.Create().WithConfig(ConfigurationFactory.ParseString(AkkaLogging.Hocon));
+        var config = BootstrapSetup.Create().WithConfig(ConfigurationFactory.ParseString("akka.loglevel = WARNING").WithFallback(AkkaLogging.Hocon));
         using var hardware = known.Make();
         var system = ActorSystem.Create("serve", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(config));
         try

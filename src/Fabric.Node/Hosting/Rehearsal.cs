@@ -32,11 +32,9 @@ internal sealed class Rehearsal : IAsyncDisposable
     private readonly ActorSystem system;
     private readonly Stage stage;
     private readonly IActorRef claim;
-    private readonly TimeProvider time;
 
     private Rehearsal(ILoggerFactory loggers, TimeProvider time)
     {
-        this.time = time;
         bus = new EmulatedBus(new EmulatedBusOptions(1, 2, AcceleratorState.Granule), time);
         listener = new DataPlaneListener(loggers.CreateLogger("Rehearsal"));
         system = ActorSystem.Create("rehearsal", "akka { loglevel = OFF, stdout-loglevel = OFF }\n" + ClaimJournalSerializer.Hocon);

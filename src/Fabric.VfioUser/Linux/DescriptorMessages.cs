@@ -36,15 +36,8 @@ internal static unsafe class DescriptorMessages
                     return (int)received;
                 }
 
-                switch (Marshal.GetLastPInvokeError())
-                {
-                    case Libc.EINTR:
-                        break;
-                    case Libc.EAGAIN:
-                        return -1;
-                    default:
-                        throw new SocketException((int)SocketError.ConnectionReset);
-                }
+                if (!WasInterrupted())
+                    return -1;
             }
         }
     }
@@ -73,18 +66,20 @@ internal static unsafe class DescriptorMessages
                 var sent = Libc.SendMessage(socket, &message, Libc.MessageDontWait | Libc.MessageNoSignal);
                 if (sent >= 0)
                     return (int)sent;
-                switch (Marshal.GetLastPInvokeError())
-                {
-                    case Libc.EINTR:
-                        break;
-                    case Libc.EAGAIN:
-                        return -1;
-                    default:
-                        throw new SocketException((int)SocketError.ConnectionReset);
-                }
+                if (!WasInterrupted())
+                    return -1;
             }
         }
     }
+
+    /// <summary>Why a call failed: it was interrupted, and is made again; else there is nothing to be done now.</summary>
+    /// <exception cref="SocketException">The connection is broken.</exception>
+    private static bool WasInterrupted() => Marshal.GetLastPInvokeError() switch
+    {
+        Libc.EINTR => true,
+        Libc.EAGAIN => false,
+        _ => throw new SocketException((int)SocketError.ConnectionReset),
+    };
 
     private static void Collect(byte* control, int length, ReceivedDescriptors descriptors)
     {

@@ -88,20 +88,23 @@ internal sealed class DaemonProcess : IDisposable
     }
 
     /// <summary>SIGTERM, and SIGKILL where that is not heeded within <paramref name="patience"/>.</summary>
-    public async Task StopAsync(TimeSpan patience)
+    public Task StopAsync(TimeSpan patience) => StopAsync(_process, patience, _time);
+
+    internal static async Task StopAsync(Process process, TimeSpan patience, TimeProvider time)
     {
-        if (_process.HasExited)
+        if (process.HasExited)
             return;
         // ESRCH, the only error possible here, says that it ended in between, which is what was asked.
-        _ = Kill(Pid, Sigterm);
-        using var deadline = new CancellationTokenSource(patience, _time);
+        _ = Kill(process.Id, Sigterm);
+        using var deadline = new CancellationTokenSource(patience, time);
         try
         {
-            await _process.WaitForExitAsync(deadline.Token);
+            await process.WaitForExitAsync(deadline.Token);
         }
         catch (OperationCanceledException)
         {
-            await KillAsync();
+            process.Kill();
+            await process.WaitForExitAsync(CancellationToken.None);
         }
     }
 
@@ -122,5 +125,5 @@ internal sealed class DaemonProcess : IDisposable
     }
 
     [DllImport("libc", EntryPoint = "kill")]
-    internal static extern int Kill(int pid, int signal);
+    private static extern int Kill(int pid, int signal);
 }

@@ -6,8 +6,6 @@ namespace Fabric.Cli.Serving;
 /// <summary>A <c>fabricd serve</c> in the foreground: its words are ours, and it ends with us, however we end.</summary>
 internal sealed class ServingProcess(string executable, TimeProvider time)
 {
-    private const int Sigterm = 15;
-
     /// <summary>Until what serves has let go of its device and taken its socket away.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
 
@@ -41,25 +39,9 @@ internal sealed class ServingProcess(string executable, TimeProvider time)
         }
         catch (OperationCanceledException)
         {
-            await EndAsync(process);
+            await DaemonProcess.StopAsync(process, Patience, time);
             await said;
             throw;
-        }
-    }
-
-    private async Task EndAsync(Process process)
-    {
-        // ESRCH, the only error possible here, says that it ended in between, which is what was asked.
-        _ = DaemonProcess.Kill(process.Id, Sigterm);
-        using var deadline = new CancellationTokenSource(Patience, time);
-        try
-        {
-            await process.WaitForExitAsync(deadline.Token);
-        }
-        catch (OperationCanceledException)
-        {
-            process.Kill();
-            await process.WaitForExitAsync(CancellationToken.None);
         }
     }
 

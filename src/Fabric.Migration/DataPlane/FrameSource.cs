@@ -19,6 +19,7 @@ internal sealed class FrameSource : IDisposable
     private byte[]? _buffer;
     private int _start;
     private int _end;
+    private int _lastLength;
 
     /// <param name="wire">What to read from.</param>
     /// <param name="maxPayload">The longest payload to take, in bytes.</param>
@@ -42,7 +43,8 @@ internal sealed class FrameSource : IDisposable
         var header = FrameHeader.Read(_buffer.AsSpan(_start, FrameHeader.Size), _maxPayload);
         await FillAsync(FrameHeader.Size + header.Length, cancellationToken);
         var payload = _buffer.AsMemory(_start + FrameHeader.Size, header.Length);
-        _start += FrameHeader.Size + header.Length;
+        _lastLength = FrameHeader.Size + header.Length;
+        _start += _lastLength;
 
         var check = _hash is not null && header.Type.IsState()
             ? _hash.Append(header.Type, header.Value, payload.Span)
@@ -79,8 +81,10 @@ internal sealed class FrameSource : IDisposable
 
         while (_end - _start < wanted)
         {
+            // What follows is likely to be as long as the last. Nothing is read past the end of a large frame, whose successor would lie further on
+            // in the buffer, in memory that no cache has.
             var missing = wanted - (_end - _start);
-            var room = Math.Min(Math.Max(missing, _readAhead), _capacity - _end);
+            var room = wanted > _readAhead ? missing : Math.Min(Math.Max(_readAhead, _lastLength), _capacity - _end);
             _end += await _wire.ReadAsync(_buffer.AsMemory(_end, room), cancellationToken);
         }
     }

@@ -9,8 +9,9 @@ namespace Fabric.Migration.DataPlane;
 /// </summary>
 internal sealed class Wire(Stream stream, PeerWatch watch) : IAsyncDisposable
 {
-    // A write is handed to the kernel in pieces so that a slow peer counts as progress.
-    private const int PieceBytes = 256 * 1024;
+    // A write is handed to the kernel in pieces so that a slow peer counts as progress. The longest slice leaves with its header in one: what is
+    // left over would be a segment and a wake-up of its own.
+    private const int PieceBytes = MigrationWriter.SliceBytes + FrameHeader.Size;
 
     private Breakage? _breakage;
 

@@ -156,7 +156,10 @@ public sealed partial class ClaimActor
         var needs = planning!.Command is CreateClaim create
             ? new PlacementNeeds(ClaimId, [.. create.Devices.Select(static ask => ask.Model)], [.. create.Select], create.ApartFrom)
             : new PlacementNeeds(ClaimId, [.. state.Devices.Select(static device => device.Model)], state.Select, state.ApartFrom);
-        return new RankHosts(needs, planning.Only, planning.Command is CreateClaim ? null : state.Host, planning.IsOwn, planning.IsOwn ? Spread : 0);
+        return new RankHosts(needs, planning.Only, planning.Command is CreateClaim ? null : state.Host, planning.IsOwn, planning.IsOwn ? Spread : 0)
+        {
+            Leaves = planning is { IsOwn: true, Command: StartMigration } ? new AskEvacuation(ClaimId, state.Host, state.NextMigration - 1) : null,
+        };
     }
 
     private void PlanNext()

@@ -267,7 +267,7 @@ public sealed partial class ClaimActor
             ClaimPhase.Running when trouble.Attempts >= AttemptLimit =>
                 $"{trouble.Attempts} evacuations were tried, last: {state.Migrations[^1].Reason}; migrate it, or release it",
             ClaimPhase.Running or ClaimPhase.Restarting when noTarget is { } none =>
-                $"there is nowhere to go yet, and it is tried again when something is free: {none}",
+                $"it cannot go yet, and tries again when something changes: {none}",
             ClaimPhase.Restarting when !state.RunnerIsClosed => $"the claim starts afresh elsewhere when {state.Host} has closed {Shown(state.Addresses)}",
             ClaimPhase.Restarting or ClaimPhase.Placing => "the claim starts afresh elsewhere",
             ClaimPhase.Migrating => $"the claim is moved to {state.Migration!.ToHost}/{Shown(state.Migration.ToDevices)}",

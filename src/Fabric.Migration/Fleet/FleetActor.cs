@@ -39,6 +39,10 @@ public sealed class FleetActor : UntypedActor
     private readonly TimeProvider time;
     private readonly HashSet<string> left = [];
     private readonly Told<MovesView> toldMoves = new(MovesPortion.Join);
+    private readonly ActorSelection moves = Context.System.ActorSelection(MovesSingleton.ProxyPath);
+
+    /// <summary>Of claims that wait to hear whether it is their turn.</summary>
+    private readonly Dictionary<string, (IActorRef Claim, RankHosts Question)> turns = [];
     private long lastEvent;
 
     public FleetActor(TimeProvider time) => this.time = time;
@@ -73,8 +77,16 @@ public sealed class FleetActor : UntypedActor
             case RankHosts { Only: { } only } when members.IsJoining(only):
                 // It is up where it runs, and in a moment here: who asks asks again.
                 break;
+            case RankHosts { Leaves: { } ask } rank when Moves is { Breaker.Reason: null }:
+                turns[ask.ClaimId] = (Sender, rank);
+                moves.Tell(ask, Self);
+                break;
+            case EvacuationTurn turn:
+                if (turns.Remove(turn.ClaimId, out var asked))
+                    asked.Claim.Tell(turn.Wait is { } wait ? new HostsRanked([], [], wait) : Rank(asked.Question));
+                break;
             case RankHosts rank when Moves is not null:
-                Sender.Tell(Rank(rank) with { Rate = rate });
+                Sender.Tell(Rank(rank));
                 break;
             case RankHosts:
                 break;
@@ -181,13 +193,17 @@ public sealed class FleetActor : UntypedActor
             return new HostsRanked([], [], $"the breaker has stopped automatic moves: {tripped}; look at what misbehaves, then reset it");
         var fleet = FleetSnapshot.Of(Describe());
         if (rank.Only is { } only)
-            return Placement.WhyNot(fleet, rank.Needs, only) is { } no ? new HostsRanked([], [no], null) : new HostsRanked([only], [], null);
+            return Placement.WhyNot(fleet, rank.Needs, only) is { } no ? new HostsRanked([], [no], null) : new HostsRanked([only], [], null) { Rate = rate };
         var hosts = Placement.Rank(fleet, rank.Needs, rank.Spread);
         if (rank.Current is { } current && hosts.Contains(current))
             hosts = rank.Automatic ? [.. hosts.Remove(current), current] : hosts.Remove(current);
         var others = fleet.Hosts.Where(host => host.Answers && host.Name != rank.Current)
             .Select(host => Placement.WhyNot(fleet, rank.Needs, host)).OfType<string>().ToArray();
-        return new HostsRanked(hosts, [.. others.Take(Reasons.Most)], null) { More = Math.Max(0, others.Length - Reasons.Most) };
+        return new HostsRanked(hosts, [.. others.Take(Reasons.Most)], null)
+        {
+            More = Math.Max(0, others.Length - Reasons.Most),
+            Rate = rate,
+        };
     }
 
     private void Record(FabricEvent happened)

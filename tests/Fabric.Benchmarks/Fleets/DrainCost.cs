@@ -37,7 +37,7 @@ internal sealed record DrainCost(int Drained, int Moved, int Rounds, double Roun
             now += RoundTime;
             var fleet = FleetSnapshot.Of(new FleetDescribed(
                 [.. hosts.Values.Select(static host => new FleetHost(host.Host, "up", "10.0.0.1:7400", host))], [.. claims.Values]));
-            var round = MoveRound.Next(fleet, state, watch, options, complete: true, now);
+            var round = MoveRound.Next(fleet, state, watch, EvacuationTurns.None, options, complete: true, now);
             (state, watch) = (round.State, round.Watch);
             if (state.OpenMoves.Count() > limits.PerFabric || state.OpenMoves.CountBy(static move => move.From).Any(from => from.Value > limits.PerHost))
                 throw new InvalidOperationException("More claims move at a time than may.");

@@ -37,6 +37,7 @@ public sealed class ClaimLab : IAsyncLifetime
         await Task.WhenAll(up).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
         fleet = alpha.ActorOf(FleetActor.Props(TimeProvider.System), FleetActor.Name);
         alpha.ActorOf(Props.Create(() => new Listener(fleet, stage)));
+        alpha.ActorOf(Props.Create(() => new AlwaysItsTurn()), $"{MovesActor.Name}-proxy");
         Moves();
     }
 
@@ -122,6 +123,12 @@ public sealed class ClaimLab : IAsyncLifetime
             if (message is NumberedEvent { Event: var told } && stage.Claims.TryGetValue(told.Subject, out var claim))
                 claim.Events.Enqueue((told.Kind, told.Message));
         }
+    }
+
+    /// <summary>Stands for the fabric's moves, of which there are none.</summary>
+    private sealed class AlwaysItsTurn : ReceiveActor
+    {
+        public AlwaysItsTurn() => Receive<AskEvacuation>(ask => Sender.Tell(new EvacuationTurn(ask.ClaimId, null)));
     }
 
     /// <summary>Stands for the claim's shard: whenever the claim's actor ends, it is taken up anew.</summary>

@@ -103,7 +103,7 @@ public sealed class ClaimTroubleTests(ClaimLab lab)
 
         Assert.Equal(ClaimPhase.Running, waiting.Phase);
         Assert.Equal(
-            "alpha/fab0:01:00.1 is out of service: it smells; there is nowhere to go yet, and it is tried again when something is free: beta is full. alpha is full.",
+            "alpha/fab0:01:00.1 is out of service: it smells; it cannot go yet, and tries again when something changes: beta is full. alpha is full.",
             waiting.Message);
         Assert.Equal(("beta", null), ((await claim.View()).Host, (await claim.View()).Message));
     }

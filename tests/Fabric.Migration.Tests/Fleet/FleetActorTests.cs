@@ -121,11 +121,32 @@ public sealed class FleetActorTests : LoneNode
         await asker.ExpectNoMsgAsync(TimeSpan.Zero, TestContext.Current.CancellationToken);
     }
 
+    [Fact]
+    public async Task A_claim_that_leaves_a_sick_device_is_held_until_it_is_its_turn()
+    {
+        Tellings.Tell(Fleet, new MovesView([], null, Untripped));
+        Sys.ActorOf(Props.Create(() => new Turns("2 migrations leave alpha; 2 at a time may", null)), $"{MovesActor.Name}-proxy");
+
+        Assert.Equal("2 migrations leave alpha; 2 at a time may", (await Rank(automatic: true, leaves: true)).Held);
+        Assert.Equal(["alpha"], (await Rank(automatic: true, leaves: true)).Hosts);
+    }
+
+    /// <summary>Stands for the fabric's moves: says of each turn in turn what it was made with.</summary>
+    private sealed class Turns : ReceiveActor
+    {
+        public Turns(params string?[] waits)
+        {
+            var left = new Queue<string?>(waits);
+            Receive<AskEvacuation>(ask => Sender.Tell(new EvacuationTurn(ask.ClaimId, left.Dequeue())));
+        }
+    }
+
     private static BreakerView Untripped => new(null, null, null, null, []);
 
     private static RankHosts Question(bool automatic) => new(new PlacementNeeds("demo", ["accelerator-vf"], [], null), null, null, automatic, 0);
 
-    private Task<HostsRanked> Rank(bool automatic) => Fleet.Ask<HostsRanked>(Question(automatic), TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
+    private Task<HostsRanked> Rank(bool automatic, bool leaves = false) =>
+        Fleet.Ask<HostsRanked>(Question(automatic) with { Leaves = leaves ? new AskEvacuation("demo", "alpha", 0) : null }, TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
 
     private void Happen(string subject) => Fleet.Tell(new FabricEvent(DateTimeOffset.UnixEpoch, "test.happened", subject, "alpha", "it happened"));
 

@@ -100,7 +100,7 @@ public sealed class LargeFleetTests : LoneNode
             [Claim(1) with { Select = ["zone=a"] }]));
         var drained = MovesState.Empty.Apply(new DrainStarted { Host = "host-0001", RequestedBy = "ops", DowntimeLimitMs = 300, At = 1 });
 
-        var wait = Assert.Single(MoveQueue.Decide(fleet.Under(drained), drained, new MoveLimits(), 2).Waits);
+        var wait = Assert.Single(MoveQueue.Decide(fleet.Under(drained), drained, EvacuationTurns.None, new MoveLimits(), 2).Waits);
 
         Assert.Contains("host-0007 has not the label zone=a", wait.Reason, StringComparison.Ordinal);
         Assert.DoesNotContain("host-0012", wait.Reason, StringComparison.Ordinal);

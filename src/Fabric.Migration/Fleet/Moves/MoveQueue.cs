@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Globalization;
 using Fabric.Migration.Claims;
 
 namespace Fabric.Migration.Fleet.Moves;
@@ -28,13 +27,18 @@ public static class MoveQueue
     /// <summary>After a migration that failed, or that a claim refused, this long; twice as long each time.</summary>
     public static readonly TimeSpan Pause = TimeSpan.FromSeconds(2);
 
+    /// <param name="evacuations">They go first.</param>
     /// <param name="now">Milliseconds since 1970-01-01 UTC.</param>
-    public static MoveDecision Decide(FleetSnapshot fleet, MovesState state, MoveLimits limits, long now)
+    public static MoveDecision Decide(FleetSnapshot fleet, MovesState state, EvacuationTurns evacuations, MoveLimits limits, long now)
     {
         ArgumentNullException.ThrowIfNull(fleet);
         ArgumentNullException.ThrowIfNull(state);
+        ArgumentNullException.ThrowIfNull(evacuations);
         ArgumentNullException.ThrowIfNull(limits);
-        var turn = new Turn(fleet, state, limits, now);
+        var leaving = Leavings.Of(fleet, state, limits);
+        foreach (var (claim, host) in evacuations.Ahead(fleet, now))
+            leaving.Add(claim, host);
+        var turn = new Turn(fleet, state, leaving, limits, now);
         foreach (var drain in state.Drains.Values.OrderBy(static drain => drain.StartedAt))
         {
             var cause = $"{drain.Host} is drained, as {drain.RequestedBy} asked";
@@ -69,7 +73,7 @@ public static class MoveQueue
     }
 
     /// <summary>One decision, as it is being made: what is given out already counts for those who come after.</summary>
-    private sealed class Turn(FleetSnapshot fleet, MovesState state, MoveLimits limits, long now)
+    private sealed class Turn(FleetSnapshot fleet, MovesState state, Leavings leaving, MoveLimits limits, long now)
     {
         private readonly List<MoveOrder> orders = [];
         private readonly List<MoveWait> waits = [];
@@ -79,9 +83,6 @@ public static class MoveQueue
 
         /// <summary>Of each claim, oldest first.</summary>
         private readonly ILookup<string, Move> ended = state.Moves.Where(static move => !move.IsOpen).ToLookup(static move => move.ClaimId);
-        private readonly Dictionary<string, string> leaving = fleet.Claims.Where(static claim => claim.Phase == ClaimPhase.Migrating)
-            .Select(static claim => (claim.Id, claim.Host)).Concat(state.OpenMoves.Select(static move => (Id: move.ClaimId, Host: move.From)))
-            .DistinctBy(static moving => moving.Id).ToDictionary(static moving => moving.Id, static moving => moving.Host);
 
         public MoveDecision Decision => new([.. orders], [.. waits]);
 
@@ -119,12 +120,7 @@ public static class MoveQueue
                 return ($"it is tried again in a moment; last: {refused.Reason}", false);
             if (hosts[claim.Host].FirstOrDefault() is not { Answers: true })
                 return ($"{claim.Host} does not answer: nothing can be read from it", true);
-            if (leaving.Count >= limits.PerFabric)
-                return (Text($"{leaving.Count} migrations are under way; the fabric moves {limits.PerFabric} at a time"), false);
-            var outgoing = leaving.Values.Count(host => host == claim.Host);
-            return outgoing >= limits.PerHost
-                ? (Text($"{outgoing} migrations leave {claim.Host}; {limits.PerHost} at a time may"), false)
-                : null;
+            return leaving.WhyNot(claim.Host) is { } full ? (full, false) : null;
         }
 
         /// <summary>Migrations that failed of this claim since its drain began.</summary>
@@ -193,9 +189,7 @@ public static class MoveQueue
         private void Give(MoveOrder order)
         {
             orders.Add(order);
-            leaving[order.ClaimId] = order.From;
+            leaving.Add(order.ClaimId, order.From);
         }
-
-        private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
     }
 }

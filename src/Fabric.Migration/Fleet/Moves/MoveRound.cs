@@ -22,9 +22,11 @@ public sealed record MoveRound(ImmutableArray<IJournaled> Happened, ImmutableArr
     /// <summary>A claim that does not show a move for so long after it must have ended is not going to.</summary>
     private const int Grace = 60_000;
 
+    /// <param name="evacuations">They go first.</param>
     /// <param name="complete">The fleet has been heard of long enough: what is not in it is not there.</param>
     /// <param name="now">Milliseconds since 1970-01-01 UTC.</param>
-    public static MoveRound Next(FleetSnapshot fleet, MovesState state, BreakerWatch watch, MovesOptions options, bool complete, long now)
+    public static MoveRound Next(
+        FleetSnapshot fleet, MovesState state, BreakerWatch watch, EvacuationTurns evacuations, MovesOptions options, bool complete, long now)
     {
         ArgumentNullException.ThrowIfNull(fleet);
         ArgumentNullException.ThrowIfNull(state);
@@ -45,7 +47,7 @@ public sealed record MoveRound(ImmutableArray<IJournaled> Happened, ImmutableArr
         if (!complete)
             return round.Done([], watch);
 
-        var decision = MoveQueue.Decide(fleet.Under(round.State), round.State, options.Limits, now);
+        var decision = MoveQueue.Decide(fleet.Under(round.State), round.State, evacuations, options.Limits, now);
         foreach (var order in decision.Orders)
         {
             round.Write(new MoveStarted

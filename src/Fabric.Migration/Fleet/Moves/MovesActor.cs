@@ -39,6 +39,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
     private readonly Guid life = Guid.NewGuid();
     private MovesState state = MovesState.Empty;
     private BreakerWatch watch = BreakerWatch.After(BreakerState.Closed);
+    private EvacuationTurns evacuations = EvacuationTurns.None;
 
     // Not in the journal: what was seen at the last look.
     private FleetSnapshot? fleet;
@@ -107,13 +108,17 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
             case FleetDescribed described:
                 OnFleet(FleetSnapshot.Of(described));
                 break;
-            case IMovesCommand when !isSighted:
+            case IMovesCommand or AskEvacuation when !isSighted:
                 // A host that a person sees in a list must not be unknown here because the last look is older.
                 Stash.Stash();
                 fleetActor.Tell(new DescribeFleet(), Self);
                 break;
             case SightEnded:
                 isSighted = false;
+                break;
+            case AskEvacuation ask:
+                evacuations = evacuations.Ask(ask, fleet!.Under(state), state, options.Limits, Now, out var wait);
+                Sender.Tell(new EvacuationTurn(ask.ClaimId, wait));
                 break;
             case DrainHost drain:
                 Drain(drain);
@@ -158,7 +163,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
     {
         NoteThePause();
         fleet = seen;
-        var round = MoveRound.Next(seen, state, watch, options, IsComplete, Now);
+        var round = MoveRound.Next(seen, state, watch, evacuations, options, IsComplete, Now);
         (waits, watch) = (round.Waits, round.Watch);
         Record([.. round.Happened], Tell);
         // Behind the commands that waited for it.
@@ -274,7 +279,7 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
         Accept(done);
     }
 
-    private MovingClaim[] PlanOf(MovesState then) => MovesViews.Of(MoveQueue.Decide(fleet!.Under(then), then, options.Limits, Now));
+    private MovingClaim[] PlanOf(MovesState then) => MovesViews.Of(MoveQueue.Decide(fleet!.Under(then), then, evacuations, options.Limits, Now));
 
     /// <summary>Written first, answered then; what follows is looked for at once.</summary>
     private void Accept(IJournaled happened)

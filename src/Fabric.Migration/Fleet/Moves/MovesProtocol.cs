@@ -30,6 +30,13 @@ public sealed record StopRebalance(string By, bool PlanOnly) : IMovesCommand;
 /// <summary>Automatic moves go on; what misbehaves now does not count any more.</summary>
 public sealed record ResetBreaker(string By, bool PlanOnly) : IMovesCommand;
 
+/// <summary>
+/// A claim whose device is out of service asks by itself for its turn to leave. Answered with <see cref="EvacuationTurn"/>, and asked again until it is.
+/// </summary>
+/// <param name="Host">That it is to leave.</param>
+/// <param name="LastMigration">Number of the last that there was of it; 0 where there was none.</param>
+public sealed record AskEvacuation(string ClaimId, string Host, int LastMigration) : IWireMessage;
+
 // ---- Replies -------------------------------------------------------------------------------------------------------------------------
 
 /// <summary>It is in the journal. What it was about is shown as it is now, and cut where a message takes no more.</summary>
@@ -53,6 +60,9 @@ public sealed record MovesPlanned(MovingClaim[] Claims, int More) : IWireMessage
         return new MovesPlanned(shown, more);
     }
 }
+
+/// <param name="Wait">Why not yet; null where it is now.</param>
+public sealed record EvacuationTurn(string ClaimId, string? Wait) : IWireMessage;
 
 /// <summary>Nothing was changed.</summary>
 public sealed record MovesRefused(RefusalCode Code, string Sentence) : IWireMessage;

@@ -9,6 +9,11 @@ public static class MovesSingleton
 {
     private const string One = "one";
 
+    /// <summary>Where it is reached on each node.</summary>
+    internal const string ProxyPath = $"/user/{ProxyName}";
+
+    private const string ProxyName = $"{MovesActor.Name}-proxy";
+
     /// <summary>Runs it on the oldest control node. One that could not write stops, and is taken up from what is written.</summary>
     public static void Start(ActorSystem system, IActorRef claims, MovesOptions options, TimeProvider time)
     {
@@ -25,6 +30,6 @@ public static class MovesSingleton
     {
         ArgumentNullException.ThrowIfNull(system);
         var settings = ClusterSingletonProxySettings.Create(system).WithRole(FabricMembers.ControlRole).WithSingletonName(One);
-        return system.ActorOf(ClusterSingletonProxy.Props($"/user/{MovesActor.Name}", settings), $"{MovesActor.Name}-proxy");
+        return system.ActorOf(ClusterSingletonProxy.Props($"/user/{MovesActor.Name}", settings), ProxyName);
     }
 }

@@ -11,7 +11,11 @@ namespace Fabric.Migration.Fleet.Moves;
 /// <param name="Current">Where the claim is; null where it is new. Of a claim that moves by itself, the last to be tried.</param>
 /// <param name="Automatic">The claim asks by itself: the breaker may hold it.</param>
 /// <param name="Spread">See <see cref="Placement.Rank"/>.</param>
-public sealed record RankHosts(PlacementNeeds Needs, string? Only, string? Current, bool Automatic, int Spread) : INoSerializationVerificationNeeded;
+public sealed record RankHosts(PlacementNeeds Needs, string? Only, string? Current, bool Automatic, int Spread) : INoSerializationVerificationNeeded
+{
+    /// <summary>The claim is to leave a host by itself, when it is its turn; null where it leaves none.</summary>
+    public AskEvacuation? Leaves { get; init; }
+}
 
 /// <param name="Migration">Its id.</param>
 /// <param name="At">When it began.</param>

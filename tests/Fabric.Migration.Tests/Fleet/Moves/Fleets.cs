@@ -15,6 +15,11 @@ internal static class Fleets
 
     public static ClaimPlace Claim(string id, string host, ClaimPhase phase = ClaimPhase.Running) => new(id, [Model], host, phase, null, [], null, []);
 
+    /// <param name="outcome">Null while it is under way.</param>
+    public static MigrationView Migration(int number, string? outcome) => new(
+        number, "alpha", ["0"], "beta", ["0"], outcome is null ? MigrationStep.PreCopy : MigrationStep.Done, outcome, null, DateTimeOffset.UnixEpoch, 0, null,
+        300, 0, 0, 0, 0, Verified: false, null, [], "ops");
+
     public static HostPlace Sick(this HostPlace host, int count) => host with
     {
         Devices = [.. host.Devices.Select((device, slot) => device with { Sick = slot < count })],

@@ -63,7 +63,7 @@ internal sealed class ModelFabric
     public bool Step()
     {
         now += 500;
-        var round = MoveRound.Next(Snapshot(), state, watch, new MovesOptions(Limits, BreakerLimits.Default), complete: true, now);
+        var round = MoveRound.Next(Snapshot(), state, watch, EvacuationTurns.None, new MovesOptions(Limits, BreakerLimits.Default), complete: true, now);
         (watch, waits) = (round.Watch, round.Waits);
         foreach (var happened in round.Happened)
             Happen(happened);

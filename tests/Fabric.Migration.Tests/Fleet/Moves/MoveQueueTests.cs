@@ -120,7 +120,7 @@ public sealed class MoveQueueTests
             Fleets.Claim("c3", "beta"), Fleets.Claim("c4", "beta"))).Take(1)).To);
 
     private static MoveDecision Decide(FleetSnapshot fleet, MovesState state, MoveLimits? limits = null) =>
-        MoveQueue.Decide(fleet.Under(state), state, limits ?? new MoveLimits(), Now);
+        MoveQueue.Decide(fleet.Under(state), state, EvacuationTurns.None, limits ?? new MoveLimits(), Now);
 
     private static MovesState Ended(MovesState state, long number, string claim, string outcome, string reason, long at) => state
         .Apply(new MoveStarted { Number = number, ClaimId = claim, FromHost = "alpha", ToHost = "beta", At = at })

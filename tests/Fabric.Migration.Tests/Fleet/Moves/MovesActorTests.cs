@@ -124,6 +124,16 @@ public sealed class MovesActorTests : LoneNode
         Assert.Null((await Described()).Moves!.Breaker.Reason);
     }
 
+    [Fact]
+    public async Task A_claim_that_asks_for_its_turn_to_leave_is_told_when_it_is()
+    {
+        var moves = await Begin("first");
+
+        Assert.Equal(
+            new EvacuationTurn("c1", null),
+            await moves.Ask<EvacuationTurn>(new AskEvacuation("c1", "alpha", 0), Patience, TestContext.Current.CancellationToken));
+    }
+
     private static DrainHost Drain => new("alpha", 300, "ops", PlanOnly: false);
 
     private async Task<IActorRef> Begin(string name)

@@ -20,7 +20,11 @@ using Fabric.Migration.Hosts;
 using Fabric.Node.Configuration;
 using Fabric.Node.Security;
 using Fabric.Node.Consumers;
+using Fabric.Node.Serving;
+using Fabric.Pci;
+using Fabric.Vfio;
 using Fabric.Vfio.Core;
+using Fabric.VfioUser.Client;
 
 namespace Fabric.Node.Hosting;
 
@@ -31,23 +35,30 @@ namespace Fabric.Node.Hosting;
 /// </summary>
 internal sealed class HostSystem : IAsyncDisposable
 {
+    private static readonly TimeSpan ServingDeadline = TimeSpan.FromSeconds(10);
+
     private readonly EmulatedBus bus;
+    private readonly VfioUserBus? served;
     private readonly SqliteJournal journal;
     private readonly HistoryTrouble trouble;
     private readonly RunLogFile? runs;
+    private readonly ILogger log;
 
     private HostSystem(
-        EmulatedBus bus, SqliteJournal journal, HistoryTrouble trouble, DataPlaneListener listener, ActorSystem system, IActorRef devices,
-        IActorRef attachments, RunLogFile? runs)
+        ILogger log, EmulatedBus bus, VfioUserBus? served, SqliteJournal journal, HistoryTrouble trouble, DataPlaneListener listener, ActorSystem system,
+        IActorRef devices, IActorRef attachments, IActorRef serving, RunLogFile? runs)
     {
+        this.log = log;
         this.runs = runs;
         this.bus = bus;
+        this.served = served;
         this.journal = journal;
         this.trouble = trouble;
         Listener = listener;
         System = system;
         Devices = devices;
         Attachments = attachments;
+        Serving = serving;
     }
 
     public DataPlaneListener Listener { get; }
@@ -57,6 +68,9 @@ internal sealed class HostSystem : IAsyncDisposable
     public IActorRef Devices { get; }
 
     public IActorRef Attachments { get; }
+
+    /// <summary>The sockets on which devices are served.</summary>
+    public IActorRef Serving { get; }
 
     /// <summary>Why histories of devices are not written down at the moment; null where they are.</summary>
     public string? HistoryTrouble => trouble.Why;
@@ -74,11 +88,13 @@ internal sealed class HostSystem : IAsyncDisposable
             credentials?.Secure(dataPlane) ?? dataPlane,
             new IPEndPoint(IPAddress.Parse(settings.DataPlane.Address), settings.DataPlane.Port));
         var mdevs = MdevOptionsOf(settings);
+        var log = loggers.CreateLogger("VfioUser");
+        var served = ServedOf(settings, log, time);
         var system = ActorSystem.Create(
             "host", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(Hocon(journal))));
         var devices = system.ActorOf(
             HostActor.Props(new Fabric.Devices.HostOptions(
-                mdevs is null ? bus : new CompositeBus(bus, MdevBus.Domain, mdevs.Bus),
+                Together(bus, mdevs?.Bus, served),
                 HostDrivers.Without(settings.Hardware.WithoutDrivers),
                 Inventory(settings.Hardware.Linux),
                 function => (function as AcceleratorVirtualFunction)?.StateBytes,
@@ -92,7 +108,8 @@ internal sealed class HostSystem : IAsyncDisposable
             "host");
         var attachments = system.ActorOf(
             AttachmentsActor.Props(settings.Node.Name, devices, new GuestFactory(time), listener, time, runs), "attachments");
-        return new HostSystem(bus, journal, trouble, listener, system, devices, attachments, runs);
+        var serving = system.ActorOf(ServingActor.Props(devices, settings.Serving.Sockets), "serving");
+        return new HostSystem(log, bus, served, journal, trouble, listener, system, devices, attachments, serving, runs);
     }
 
     /// <summary>Null for a host that nothing can be made of.</summary>
@@ -100,6 +117,29 @@ internal sealed class HostSystem : IAsyncDisposable
         ? null
         : new MdevOptions(
             new MdevBus([.. names.Select(EmulatedMdevParents.Create)]), new MdevDirectory(Path.Combine(settings.Node.DataDirectory, "mdev.d")));
+
+    /// <summary>Null for a host that nobody serves a device to.</summary>
+    private static VfioUserBus? ServedOf(FabricSettings settings, ILogger log, TimeProvider time) => settings.Hardware.VfioUser is not { Length: > 0 } devices
+        ? null
+        : new VfioUserBus(
+            [.. devices.Select(static device => new ServedElsewhere(PciAddress.Parse(device.Address), Path.GetFullPath(device.Socket)))],
+            (device, why) => log.LogWarning("{Address} is not there, its server at {Socket} is not reached: {Why}", device.Address, device.Socket, why),
+            ClientOptionsOf(settings.Devices, time));
+
+    /// <summary>A server that is silent is given up before the host takes the device for hung.</summary>
+    internal static ClientOptions ClientOptionsOf(DevicesSettings settings, TimeProvider time) => ClientOptions.Default with
+    {
+        RequestDeadline = Time(settings.CallDeadline) * 0.6,
+        SlowDeadline = Time(settings.SlowCallDeadline) * 0.8,
+        MessageDeadline = Time(settings.CallDeadline) * 0.6,
+        Time = time,
+    };
+
+    private static IPciBus Together(EmulatedBus bus, MdevBus? mdevs, VfioUserBus? served)
+    {
+        IPciBus whole = mdevs is null ? bus : new CompositeBus(bus, MdevBus.Domain, mdevs);
+        return served is null ? whole : new CompositeBus(whole, VfioUserBus.Domain, served);
+    }
 
     /// <summary>What settings say of emulated hardware.</summary>
     private static EmulatedBusOptions BusOptions(EmulatedSettings emulated) =>
@@ -132,11 +172,26 @@ internal sealed class HostSystem : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await EndServingAsync();
         await System.Terminate();
         await Listener.DisposeAsync();
         bus.Dispose();
+        served?.Dispose();
         journal.Dispose();
         runs?.Dispose();
+    }
+
+    /// <summary>While devices are there to be let go of. What hangs then is left to the end of the process.</summary>
+    private async Task EndServingAsync()
+    {
+        try
+        {
+            await Serving.Ask<AllServingEnded>(EndAllServing.Instance, ServingDeadline);
+        }
+        catch (AskTimeoutException)
+        {
+            log.LogWarning("Some sockets of devices could not be taken away in time; the next start takes them");
+        }
     }
 
     private static Config Hocon(SqliteJournal journal) => ConfigurationFactory.ParseString(DeviceJournalSerializer.Hocon)

@@ -52,17 +52,18 @@ internal sealed class RemoteArcs(RemoteMigration device, MigrationFlags flags) :
 /// <summary>The state of a served device as it is read: MIG_DATA_READ.</summary>
 internal sealed class RemoteSaveStream(RemoteMigration device) : IMigrationData
 {
-    /// <summary>What a server is asked for at once where a reader has not said.</summary>
-    private const int Ahead = 64 << 10;
-
-    private readonly byte[] ahead = new byte[Ahead];
+    private byte[] ahead = [];
     private int position;
     private int filled;
+    private ulong passed;
+
+    /// <summary>Bytes of the whole state where the server tells, until all of it has been read once.</summary>
+    private ulong startUp = device.GetDataSize() is { IsOk: true, Value: var told } ? told : 0;
 
     public VfioResult<int> Read(Span<byte> destination)
     {
         if (position == filled)
-            return device.ReadData(destination[..Math.Min(destination.Length, device.MostData)]);
+            return Fetch(destination[..Math.Min(destination.Length, device.MostData)]);
         var part = Math.Min(destination.Length, filled - position);
         ahead.AsSpan(position, part).CopyTo(destination);
         position += part;
@@ -70,20 +71,35 @@ internal sealed class RemoteSaveStream(RemoteMigration device) : IMigrationData
     }
 
     /// <summary>
-    /// The protocol does not tell how much is left (PRECOPY_INFO is not of it): some of it is read ahead, and that much there is at least. Nothing
-    /// ahead is nothing left for now.
+    /// The protocol does not tell how much is left (PRECOPY_INFO is not of it). The start-up set is what the state has and was not read; after that, some
+    /// is read ahead, and so much there is at least: nothing ahead is nothing left for now.
     /// </summary>
     public VfioResult<PrecopyInfo> GetPrecopyInfo()
     {
         if (position == filled)
         {
-            var read = device.ReadData(ahead.AsSpan(0, Math.Min(Ahead, device.MostData)));
+            if (ahead.Length == 0)
+                ahead = new byte[device.MostData];
+            var read = Fetch(ahead);
             if (!read.IsOk)
                 return read.Error;
             (position, filled) = (0, read.Value);
         }
 
-        return new PrecopyInfo(0, (ulong)(filled - position));
+        var known = (ulong)(filled - position);
+        return startUp > passed ? new PrecopyInfo(startUp - passed + known, 0) : new PrecopyInfo(0, known);
+    }
+
+    /// <summary>Nothing is all there is for now, whatever was said of the size.</summary>
+    private VfioResult<int> Fetch(Span<byte> destination)
+    {
+        var read = device.ReadData(destination);
+        if (!read.IsOk)
+            return read;
+        passed += (ulong)read.Value;
+        if (read.Value == 0)
+            startUp = 0;
+        return read;
     }
 }
 

@@ -55,6 +55,12 @@ public sealed class VfioUserTests(SqliteFabric mended)
             "the claim to run there",
             () => fabric.Http.GetAsync("api/v1/claims/served"),
             reply => reply.Status == 200 && reply.As<ClaimResource>() is { Host: target, Phase: "running" });
+        // With its process its state is lost: the claim is not started afresh unless it says so.
+        await there.KillAsync();
+        await Poll.UntilAsync(
+            "the claim to be stopped",
+            () => fabric.Http.GetAsync("api/v1/claims/served"),
+            reply => reply.Status == 200 && reply.As<ClaimResource>() is { DeviceFailure.Outcome: "stopped" });
     }
 
     [Fact]
@@ -63,7 +69,8 @@ public sealed class VfioUserTests(SqliteFabric mended)
         var fabric = await mended.WholeAsync();
         var socket = fabric.PathOf("shared.socket");
         await LaunchAsync(fabric, Host, socket);
-        Assert.Contains("would be served on", (await RunAsync(fabric, "plan", "serve", "host-a/fab0:01:00.1", "--socket", socket)).Out, StringComparison.Ordinal);
+        var plan = await RunAsync(fabric, "plan", "serve", "host-a/fab0:01:00.1", "--socket", socket);
+        Assert.Contains("would be served on", plan.Out, StringComparison.Ordinal);
         await RunAsync(fabric, "serve", "host-a/fab0:01:00.1", "--socket", socket);
         await DeviceAsync(fabric, static device => device is { Health: "Healthy", Driver: "vfio-user" });
         var listed = await RunAsync(fabric, "serve", "--list", "host-a");

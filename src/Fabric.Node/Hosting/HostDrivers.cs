@@ -4,7 +4,7 @@ using Fabric.VfioUser.Client;
 
 namespace Fabric.Node.Hosting;
 
-/// <summary>The variant drivers of a host.</summary>
+/// <summary>The variant drivers of a host: those in the box, and the one for devices that others serve.</summary>
 internal static class HostDrivers
 {
     private static IReadOnlyList<DriverRegistration> All { get; } = [.. BuiltInDrivers.All, VfioUserDriver.Registration];

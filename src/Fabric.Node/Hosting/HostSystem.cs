@@ -6,14 +6,10 @@ using Akka.Configuration;
 using Akka.Hosting.Logging;
 using Akka.Persistence.Sql;
 using Fabric.Devices;
-using Fabric.Devices.Hardware;
 using Fabric.Devices.Drivers.Plugins;
 using Fabric.Devices.History;
 using Fabric.Devices.History.Journal;
-using Fabric.Devices.Mdev;
-using Fabric.Hardware.Emulated;
 using Fabric.Hardware.Emulated.Accelerator;
-using Fabric.Hardware.Emulated.Mdev;
 using Fabric.Hardware.Linux;
 using Fabric.Migration.DataPlane;
 using Fabric.Migration.Hosts;
@@ -21,10 +17,7 @@ using Fabric.Node.Configuration;
 using Fabric.Node.Security;
 using Fabric.Node.Consumers;
 using Fabric.Node.Serving;
-using Fabric.Pci;
-using Fabric.Vfio;
 using Fabric.Vfio.Core;
-using Fabric.VfioUser.Client;
 
 namespace Fabric.Node.Hosting;
 
@@ -37,21 +30,19 @@ internal sealed class HostSystem : IAsyncDisposable
 {
     private static readonly TimeSpan ServingDeadline = TimeSpan.FromSeconds(10);
 
-    private readonly EmulatedBus bus;
-    private readonly VfioUserBus? served;
+    private readonly HostBus bus;
     private readonly SqliteJournal journal;
     private readonly HistoryTrouble trouble;
     private readonly RunLogFile? runs;
     private readonly ILogger log;
 
     private HostSystem(
-        ILogger log, EmulatedBus bus, VfioUserBus? served, SqliteJournal journal, HistoryTrouble trouble, DataPlaneListener listener, ActorSystem system,
-        IActorRef devices, IActorRef attachments, IActorRef serving, RunLogFile? runs)
+        HostBus bus, SqliteJournal journal, HistoryTrouble trouble, DataPlaneListener listener, ActorSystem system, IActorRef devices,
+        IActorRef attachments, IActorRef serving, RunLogFile? runs, ILogger log)
     {
         this.log = log;
         this.runs = runs;
         this.bus = bus;
-        this.served = served;
         this.journal = journal;
         this.trouble = trouble;
         Listener = listener;
@@ -81,27 +72,24 @@ internal sealed class HostSystem : IAsyncDisposable
         var runs = settings.Node.RunLog.Length > 0 ? new RunLogFile(settings.Node.RunLog, loggers.CreateLogger("RunLog")) : null;
         var journal = SqliteJournal.OpenHistory(settings.Node.DataDirectory);
         var trouble = new HistoryTrouble();
-        var bus = new EmulatedBus(BusOptions(settings.Hardware.Emulated), time);
+        var bus = new HostBus(settings, loggers, time);
         var dataPlane = new DataPlaneOptions();
         var listener = new DataPlaneListener(
             loggers.CreateLogger("DataPlane"),
             credentials?.Secure(dataPlane) ?? dataPlane,
             new IPEndPoint(IPAddress.Parse(settings.DataPlane.Address), settings.DataPlane.Port));
-        var mdevs = MdevOptionsOf(settings);
-        var log = loggers.CreateLogger("VfioUser");
-        var served = ServedOf(settings, log, time);
         var system = ActorSystem.Create(
             "host", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(Hocon(journal))));
         var devices = system.ActorOf(
             HostActor.Props(new Fabric.Devices.HostOptions(
-                Together(bus, mdevs?.Bus, served),
+                bus.Whole,
                 HostDrivers.Without(settings.Hardware.WithoutDrivers),
                 Inventory(settings.Hardware.Linux),
                 function => (function as AcceleratorVirtualFunction)?.StateBytes,
                 time)
             {
                 Devices = DeviceOptionsOf(settings.Devices),
-                Mdev = mdevs,
+                Mdev = bus.Mdev,
                 Plugins = settings.Drivers.Folder.Length > 0 ? new PluginOptions(Path.GetFullPath(settings.Drivers.Folder)) : null,
                 History = JournaledHistory.Props(new HistoryOptions { OnTrouble = why => trouble.Why = why }),
             }),
@@ -109,45 +97,9 @@ internal sealed class HostSystem : IAsyncDisposable
         var attachments = system.ActorOf(
             AttachmentsActor.Props(settings.Node.Name, devices, new GuestFactory(time), listener, time, runs), "attachments");
         var serving = system.ActorOf(ServingActor.Props(devices, settings.Serving.Sockets), "serving");
-        return new HostSystem(log, bus, served, journal, trouble, listener, system, devices, attachments, serving, runs);
+        return new HostSystem(
+            bus, journal, trouble, listener, system, devices, attachments, serving, runs, loggers.CreateLogger("Host"));
     }
-
-    /// <summary>Null for a host that nothing can be made of.</summary>
-    private static MdevOptions? MdevOptionsOf(FabricSettings settings) => settings.Hardware.Emulated.MdevParents is not { Length: > 0 } names
-        ? null
-        : new MdevOptions(
-            new MdevBus([.. names.Select(EmulatedMdevParents.Create)]), new MdevDirectory(Path.Combine(settings.Node.DataDirectory, "mdev.d")));
-
-    /// <summary>Null for a host that nobody serves a device to.</summary>
-    private static VfioUserBus? ServedOf(FabricSettings settings, ILogger log, TimeProvider time) => settings.Hardware.VfioUser is not { Length: > 0 } devices
-        ? null
-        : new VfioUserBus(
-            [.. devices.Select(static device => new ServedElsewhere(PciAddress.Parse(device.Address), Path.GetFullPath(device.Socket)))],
-            (device, why) => log.LogWarning("{Address} is not there, its server at {Socket} is not reached: {Why}", device.Address, device.Socket, why),
-            ClientOptionsOf(settings.Devices, time));
-
-    /// <summary>A server that is silent is given up before the host takes the device for hung.</summary>
-    internal static ClientOptions ClientOptionsOf(DevicesSettings settings, TimeProvider time) => ClientOptions.Default with
-    {
-        RequestDeadline = Time(settings.CallDeadline) * 0.6,
-        SlowDeadline = Time(settings.SlowCallDeadline) * 0.8,
-        MessageDeadline = Time(settings.CallDeadline) * 0.6,
-        Time = time,
-    };
-
-    private static IPciBus Together(EmulatedBus bus, MdevBus? mdevs, VfioUserBus? served)
-    {
-        IPciBus whole = mdevs is null ? bus : new CompositeBus(bus, MdevBus.Domain, mdevs);
-        return served is null ? whole : new CompositeBus(whole, VfioUserBus.Domain, served);
-    }
-
-    /// <summary>What settings say of emulated hardware.</summary>
-    private static EmulatedBusOptions BusOptions(EmulatedSettings emulated) =>
-        new(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes) 
-        {
-            VirtualFunctionsAtStart = emulated.VirtualFunctionsAtStart,
-            Cards = [.. emulated.Cards.Select(static card => new EmulatedCard(card.Model, card.Count, VirtualFunctions: card.VirtualFunctions))],
-        };
 
     /// <summary>The functions handed out are emulated: their PFs, which have no driver of their own, make VFs (SV-5).</summary>
     /// <param name="settings">As <see cref="SettingsLoader"/> has let them through.</param>
@@ -176,7 +128,6 @@ internal sealed class HostSystem : IAsyncDisposable
         await System.Terminate();
         await Listener.DisposeAsync();
         bus.Dispose();
-        served?.Dispose();
         journal.Dispose();
         runs?.Dispose();
     }

@@ -3,6 +3,7 @@ using Akka.Actor;
 using Fabric.Devices;
 using Fabric.Hardware.Specs.Accelerator;
 using Fabric.Hardware.Specs.Bench;
+using Fabric.Pci;
 using Fabric.Vfio;
 using Fabric.Vfio.Migration;
 using Fabric.Vfio.Uapi;
@@ -249,6 +250,27 @@ public sealed class RemoteDeviceTests
         await lab.ExpectServesAsync();
         Assert.Empty(remote.Bus.Functions);
         await remote.GoneAsync();
+    }
+
+    [Fact]
+    public async Task A_register_access_allocates_nothing_where_it_is_asked()
+    {
+        await using var lab = await Lab.StartAsync();
+        await using var remote = new RemoteLab(lab.Path);
+        await remote.FindAsync();
+        var function = remote.Bus.Functions[0];
+        var register = new byte[4];
+        for (var at = 0; at < 2000; at++)
+            function.ReadConfig(0, register);
+        // The server and the test's own actors are in this process too, so it is asked by its own thread alone.
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var at = 0; at < 1000; at++)
+        {
+            function.ReadConfig(0, register);
+            function.WriteConfig(ConfigOffset.CacheLineSize, register.AsSpan(0, 1));
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
     [Fact]

@@ -48,7 +48,6 @@ internal static class CommandLine
         root.Add(options.Key);
         root.Add(options.Authority);
         root.Add(DemoCommand.Build(context));
-        root.Add(ServeCommand.Build(context));
         AddCommands(root, context);
         root.Add(PlanCommand(environment, options));
         return root;
@@ -64,6 +63,7 @@ internal static class CommandLine
 
     private static void AddCommands(Command root, CommandContext context)
     {
+        root.Add(ServeCommand.Build(context));
         root.Add(HostCommands.Build(context));
         root.Add(RebalanceCommand.Build(context));
         root.Add(BreakerCommands.Build(context));

@@ -53,11 +53,14 @@ public sealed partial class HostActor
     private void Choose(IPciFunction function)
     {
         var address = function.Address;
-        var ranking = catalog.Rank(function.Ids, standings.GetValueOrDefault(address, DeviceStanding.None).DriverOverride);
+        var ranking = Rank(function, standings.GetValueOrDefault(address, DeviceStanding.None));
         var begun = new Choosing(function, catalog, ranking, unmade.GetValueOrDefault(address, []));
         choosing[address] = begun;
         GoOn(begun);
     }
+
+    private DriverRanking Rank(IPciFunction function, DeviceStanding standing) =>
+        catalog.Rank(function.Ids, standing.DriverOverride, function.WantedDriver);
 
     /// <summary>Asks the best that has not refused; one that has nothing to ask is taken.</summary>
     private void GoOn(Choosing current)
@@ -313,7 +316,7 @@ public sealed partial class HostActor
         foreach (var (address, device) in supervised)
         {
             var refused = askAgain ? [] : RefusalsOf(address);
-            var ranking = catalog.Rank(device.Function.Ids, device.Device.Standing.DriverOverride);
+            var ranking = Rank(device.Function, device.Device.Standing);
             var best = ranking.Best(refused);
             if (IsSame(best?.Driver, device.Device.Driver) && (best is not null || ranking.EndsWithCore))
                 ExplainAnew(address, device, ranking.Explain(best, refused));
@@ -323,7 +326,7 @@ public sealed partial class HostActor
 
         foreach (var (address, function) in unbound)
         {
-            if (catalog.Rank(function.Ids, standings.GetValueOrDefault(address, DeviceStanding.None).DriverOverride) is { Candidates.Length: > 0 })
+            if (Rank(function, standings.GetValueOrDefault(address, DeviceStanding.None)) is { Candidates.Length: > 0 })
                 misplaced.Add((address, "other drivers are there"));
         }
 
@@ -348,7 +351,7 @@ public sealed partial class HostActor
         if (!supervised.TryGetValue(address, out var device))
             return;
         var refused = RefusalsOf(address);
-        var ranking = catalog.Rank(device.Function.Ids, device.Device.Standing.DriverOverride);
+        var ranking = Rank(device.Function, device.Device.Standing);
         var taken = ranking.Candidates.FirstOrDefault(candidate => IsSame(candidate.Driver, device.Device.Driver));
         ExplainAnew(address, device, ranking.Explain(taken, refused));
     }

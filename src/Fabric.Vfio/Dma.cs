@@ -49,6 +49,16 @@ public readonly record struct DmaMapping(ulong Iova, ulong Length, IDmaTarget Ta
     public ulong Last => Iova + (Length - 1);
 }
 
+/// <summary>Hardware that keeps tables of its own of what is mapped. Told by one caller at a time, with no lock held that DMA waits for.</summary>
+public interface IDmaObserver
+{
+    /// <summary>From now on this is mapped. Its error refuses the mapping.</summary>
+    VfioResult OnMapped(DmaMapping mapping);
+
+    /// <summary>This is about to be unmapped: when it has returned, the hardware's table does not have it any more.</summary>
+    void OnUnmapping(DmaMapping mapping);
+}
+
 /// <summary>
 /// The IOVA space of one open device: which memory is mapped where. Changed by the device's holder and used by hardware at the same time,
 /// under one lock: when an unmap has returned, no DMA reaches that memory any more, as behind an IOMMU.
@@ -60,8 +70,12 @@ public sealed class DmaMap : IDmaSpace
 
     private readonly Lock gate = new();
 
+    /// <summary>Held while observers are told, and never while DMA waits.</summary>
+    private readonly Lock changing = new();
+
     /// <summary>In ascending order; they do not overlap.</summary>
     private readonly List<DmaMapping> mappings = [];
+    private readonly List<IDmaObserver> observers = [];
 
     public int Count
     {
@@ -74,7 +88,7 @@ public sealed class DmaMap : IDmaSpace
 
     /// <summary>
     /// Errors: EINVAL for a range that is empty or not page-aligned, EOVERFLOW past the end of the space, EEXIST over a live
-    /// mapping, ENOSPC past <see cref="MaxMappings"/>.
+    /// mapping, ENOSPC past <see cref="MaxMappings"/>; those of hardware that keeps tables of its own.
     /// </summary>
     public VfioResult Map(ulong iova, IDmaTarget memory, DmaAccess access = DmaAccess.ReadWrite)
     {
@@ -85,29 +99,57 @@ public sealed class DmaMap : IDmaSpace
         if (mapping.Last < iova)
             return VfioResult.Fail(Errno.EOVERFLOW, "DMA map: the range runs past the end of the address space.");
 
-        lock (gate)
+        lock (changing)
         {
-            var before = LastAtOrBelow(mapping.Last);
-            if (before >= 0 && mappings[before].Last >= iova)
-                return VfioResult.Fail(Errno.EEXIST, "DMA map: the range overlaps a mapping; unmap that first.");
-            if (mappings.Count == MaxMappings)
-                return VfioResult.Fail(Errno.ENOSPC, "DMA map: 65535 mappings are the limit; map larger ranges.");
-            mappings.Insert(before + 1, mapping);
-            return VfioResult.Ok;
+            var inserted = Insert(mapping);
+            if (!inserted.IsOk)
+                return inserted;
+            var told = Tell(mapping);
+            if (!told.IsOk)
+                Remove(iova);
+            return told;
         }
     }
 
     /// <summary>Unmaps the mapping that starts at an IOVA, once no DMA uses it. Errors: ENOENT where none does.</summary>
     public VfioResult Unmap(ulong iova)
     {
-        lock (gate)
+        lock (changing)
         {
-            var index = LastAtOrBelow(iova);
-            if (index < 0 || mappings[index].Iova != iova)
+            if (At(iova) is not { } mapping)
                 return VfioResult.Fail(Errno.ENOENT, "DMA unmap: nothing is mapped at this IOVA.");
-            mappings.RemoveAt(index);
+            foreach (var observer in observers)
+                observer.OnUnmapping(mapping);
+            Remove(iova);
             return VfioResult.Ok;
         }
+    }
+
+    /// <summary>
+    /// Tells an observer of all that is mapped, and of each change from now on. Errors: the first with which it refuses a mapping; then it is told
+    /// of nothing more.
+    /// </summary>
+    public VfioResult Observe(IDmaObserver observer)
+    {
+        ArgumentNullException.ThrowIfNull(observer);
+        lock (changing)
+        {
+            foreach (var mapping in Between(0, ulong.MaxValue))
+            {
+                if (observer.OnMapped(mapping) is { IsOk: false } refused)
+                    return refused;
+            }
+
+            observers.Add(observer);
+            return VfioResult.Ok;
+        }
+    }
+
+    /// <summary>An observer that is told of nothing any more, nor of what is mapped still.</summary>
+    public void Unobserve(IDmaObserver observer)
+    {
+        lock (changing)
+            observers.Remove(observer);
     }
 
     /// <summary>Every mapping that has a byte of a range, in ascending order.</summary>
@@ -145,8 +187,17 @@ public sealed class DmaMap : IDmaSpace
 
     public void Clear()
     {
-        lock (gate)
-            mappings.Clear();
+        lock (changing)
+        {
+            if (observers.Count > 0)
+            {
+                foreach (var mapping in Between(0, ulong.MaxValue))
+                    observers.ForEach(observer => observer.OnUnmapping(mapping));
+            }
+
+            lock (gate)
+                mappings.Clear();
+        }
     }
 
     public bool TryWrite(ulong iova, ReadOnlySpan<byte> source)
@@ -163,6 +214,47 @@ public sealed class DmaMap : IDmaSpace
         {
             return Find(iova, destination.Length, DmaAccess.Read) is { } found && found.Target.TryRead(iova - found.Iova, destination);
         }
+    }
+
+    private VfioResult Insert(DmaMapping mapping)
+    {
+        lock (gate)
+        {
+            var before = LastAtOrBelow(mapping.Last);
+            if (before >= 0 && mappings[before].Last >= mapping.Iova)
+                return VfioResult.Fail(Errno.EEXIST, "DMA map: the range overlaps a mapping; unmap that first.");
+            if (mappings.Count == MaxMappings)
+                return VfioResult.Fail(Errno.ENOSPC, "DMA map: 65535 mappings are the limit; map larger ranges.");
+            mappings.Insert(before + 1, mapping);
+            return VfioResult.Ok;
+        }
+    }
+
+    private void Remove(ulong iova)
+    {
+        lock (gate)
+            mappings.RemoveAt(LastAtOrBelow(iova));
+    }
+
+    /// <summary>All observers take it, or those that have taken it let it go again.</summary>
+    private VfioResult Tell(DmaMapping mapping)
+    {
+        for (var told = 0; told < observers.Count; told++)
+        {
+            if (observers[told].OnMapped(mapping) is not { IsOk: false } refused)
+                continue;
+            while (--told >= 0)
+                observers[told].OnUnmapping(mapping);
+            return refused;
+        }
+
+        return VfioResult.Ok;
+    }
+
+    private DmaMapping? At(ulong iova)
+    {
+        lock (gate)
+            return LastAtOrBelow(iova) is >= 0 and var index && mappings[index].Iova == iova ? mappings[index] : null;
     }
 
     private DmaMapping? Find(ulong iova, int length, DmaAccess access)

@@ -227,6 +227,62 @@ public sealed class DmaMapTests
             }
         });
 
+    [Fact]
+    public void An_observer_is_told_of_what_is_mapped_and_of_each_change()
+    {
+        var map = new DmaMap();
+        var (first, second) = (new Observer(), new Observer());
+        map.Map(0x1000, new FakeMemory(0x1000));
+        Assert.True(map.Observe(first).IsOk);
+        Assert.True(map.Observe(second).IsOk);
+        map.Map(0x3000, new FakeMemory(0x2000));
+        map.Unmap(0x1000);
+        map.Unobserve(first);
+        map.Clear();
+        Assert.Equal(["+1000", "+3000", "-1000"], first.Told);
+        Assert.Equal(["+1000", "+3000", "-1000", "-3000"], second.Told);
+    }
+
+    [Fact]
+    public void What_one_observer_refuses_is_not_mapped_and_those_before_it_let_it_go()
+    {
+        var map = new DmaMap();
+        var (first, second) = (new Observer(), new Observer { Refuses = new VfioError(Errno.ENOSPC, "full") });
+        map.Observe(first);
+        map.Observe(second);
+        Assert.Equal(Errno.ENOSPC, map.Map(0x1000, new FakeMemory(0x1000)).Error.Errno);
+        Assert.Equal((0, Errno.ENOENT), (map.Count, map.Unmap(0x1000).Error.Errno));
+        Assert.Equal(["+1000", "-1000"], first.Told);
+        map.Unobserve(second);
+        Assert.True(map.Map(0x1000, new FakeMemory(0x1000)).IsOk);
+    }
+
+    [Fact]
+    public void An_observer_that_refuses_what_is_there_is_told_of_nothing_more()
+    {
+        var map = new DmaMap();
+        map.Map(0x1000, new FakeMemory(0x1000));
+        var observer = new Observer { Refuses = new VfioError(Errno.ENOSPC, "full") };
+        Assert.Equal(Errno.ENOSPC, map.Observe(observer).Error.Errno);
+        map.Unmap(0x1000);
+        Assert.Equal(["+1000"], observer.Told);
+    }
+
+    private sealed class Observer : IDmaObserver
+    {
+        public List<string> Told { get; } = [];
+
+        public VfioError? Refuses { get; init; }
+
+        public VfioResult OnMapped(DmaMapping mapping)
+        {
+            Told.Add($"+{mapping.Iova:x}");
+            return Refuses ?? VfioResult.Ok;
+        }
+
+        public void OnUnmapping(DmaMapping mapping) => Told.Add($"-{mapping.Iova:x}");
+    }
+
     private sealed class SmallMemory : IDmaMemory
     {
         private static readonly byte[] Shared = new byte[Page];

@@ -134,6 +134,15 @@ internal sealed class FabricApi : IDisposable
     public Task<ApiReply<SriovResource>> SetSriovAsync(string host, string address, SriovRequest request, CancellationToken cancellation) =>
         SendAsync<SriovResource>(HttpMethod.Put, $"{Device(host, address)}/sriov", request, cancellation, WorkDeadline);
 
+    public Task<ApiReply<SocketResource>> ServeAsync(string host, string address, ServeDeviceRequest request, CancellationToken cancellation) =>
+        SendAsync<SocketResource>(HttpMethod.Put, $"{Device(host, address)}/socket", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<SocketResource>> EndServingAsync(string host, string address, CancellationToken cancellation) =>
+        SendAsync<SocketResource>(HttpMethod.Delete, $"{Device(host, address)}/socket", null, cancellation, WorkDeadline);
+
+    public Task<ApiReply<ListResource<SocketResource>>> SocketsAsync(string host, CancellationToken cancellation) =>
+        GetAsync<ListResource<SocketResource>>($"api/v1/hosts/{Escape(host)}/sockets", cancellation);
+
     public Task<ApiReply<FaultResource>> InjectAsync(string host, string address, FaultRequest request, CancellationToken cancellation) =>
         SendAsync<FaultResource>(HttpMethod.Post, $"{Device(host, address)}/faults", request, cancellation, WorkDeadline);
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Text.RegularExpressions;
 
 namespace Fabric.Cli.Commands;
@@ -10,16 +11,28 @@ internal sealed partial record DeviceName(string Host, string Address)
     {
         Description = "The device, as HOST/ADDRESS: host-a/0000:3b:00.2.",
         HelpName = "HOST/ADDRESS",
-        CustomParser = result =>
-        {
-            var text = result.Tokens[0].Value;
-            var slash = text.LastIndexOf('/');
-            if (slash > 0 && TryAddress(text[(slash + 1)..], out var address))
-                return new DeviceName(text[..slash], address);
-            result.AddError($"'{text}' is no device: write HOST/ADDRESS, such as host-a/0000:3b:00.2.");
-            return null;
-        },
+        CustomParser = Parse,
     };
+
+    /// <summary>One that may be left out.</summary>
+    public static Argument<DeviceName?> OptionalArgument() => new("device")
+    {
+        Description = "The device, as HOST/ADDRESS: host-a/0000:3b:00.2.",
+        HelpName = "HOST/ADDRESS",
+        Arity = ArgumentArity.ZeroOrOne,
+        DefaultValueFactory = static _ => null,
+        CustomParser = Parse,
+    };
+
+    private static DeviceName? Parse(ArgumentResult result)
+    {
+        var text = result.Tokens[0].Value;
+        var slash = text.LastIndexOf('/');
+        if (slash > 0 && TryAddress(text[(slash + 1)..], out var address))
+            return new DeviceName(text[..slash], address);
+        result.AddError($"'{text}' is no device: write HOST/ADDRESS, such as host-a/0000:3b:00.2.");
+        return null;
+    }
 
     /// <summary>Also takes libvirt's <c>pci_0000_3b_00_2</c>, and capitals.</summary>
     public static bool TryAddress(string text, out string address)

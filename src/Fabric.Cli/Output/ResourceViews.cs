@@ -91,6 +91,29 @@ internal static partial class ResourceViews
         screen.Table(sheet);
     }
 
+    public static void Show(Screen screen, IReadOnlyList<SocketResource> sockets)
+    {
+        if (sockets.Count == 0)
+        {
+            screen.Line("No sockets: no device of this host is served.", Tone.Quiet);
+            return;
+        }
+
+        var sheet = new Sheet("device", "socket", "from", Column.OfNumbers("clients"), "reason");
+        foreach (var socket in sockets)
+            sheet.Add(socket.Device, socket.Socket, Origin(socket), Number(socket.Clients), socket.Reason);
+        screen.Table(sheet);
+    }
+
+    public static void Show(Screen screen, SocketResource socket) => screen.Fields(
+        ("device", new Cell(socket.Device, Tone.Strong)),
+        ("socket", socket.Socket),
+        ("from", Origin(socket)),
+        ("clients", Number(socket.Clients)),
+        ("reason", socket.Reason));
+
+    private static string Origin(SocketResource socket) => socket.Configured ? "settings" : "a request";
+
     public static void Show(Screen screen, IReadOnlyList<MdevTypeResource> types)
     {
         if (types.Count == 0)

@@ -6,8 +6,8 @@ namespace Fabric.Devices.Drivers;
 
 /// <summary>
 /// The drivers of a host, and which comes first for a function. driver_override decides alone: it names the one driver, whether that matches or
-/// not, or vfio-pci for the core alone. Else the most specific id comes first, as management software picks the most specific alias (VD-0), then
-/// the driver's priority, then its name; after all of them the core alone.
+/// not, or vfio-pci for the core alone. Else the one that its bus wants comes first, then the most specific id, as management software picks the
+/// most specific alias (VD-0), then the driver's priority, then its name; after all of them the core alone.
 /// </summary>
 public sealed class DriverCatalog
 {
@@ -26,7 +26,8 @@ public sealed class DriverCatalog
     /// <summary>Whether driver_override may name it.</summary>
     internal bool IsKnown(string name) => name == DriverDeclaration.VfioPci.Name || Find(name) is not null;
 
-    internal DriverRanking Rank(PciIds ids, string? driverOverride)
+    /// <param name="wanted">By its bus; null where it wants none.</param>
+    internal DriverRanking Rank(PciIds ids, string? driverOverride, string? wanted = null)
     {
         var matching = drivers
             .Select(driver => (Driver: driver, Id: driver.Match(ids)))
@@ -41,7 +42,8 @@ public sealed class DriverCatalog
             var hidden = drivers
                 .Where(driver => driver.Match(ids) is null && driver.Match(ids, overridden: true) is not null)
                 .Select(static driver => new DriverPassedOver(driver.Name, "it is taken only where driver_override names it", Refused: false));
-            return new DriverRanking(null, matching, [.. hidden]);
+            ImmutableArray<DriverCandidate> first = wanted is not null && Find(wanted) is { } asked ? [new DriverCandidate(Complete(asked), null)] : [];
+            return new DriverRanking(null, [.. first, .. matching.Where(candidate => candidate.Driver.Name != wanted)], [.. hidden]);
         }
 
         var others = matching

@@ -3,7 +3,7 @@ using Fabric.Vfio.Core;
 
 namespace Fabric.Devices.Drivers;
 
-/// <param name="Id">What it matches by; null where driver_override alone brings it here, which matches always.</param>
+/// <param name="Id">What it matches by; null where driver_override or its bus alone brings it here, which matches always.</param>
 internal sealed record DriverCandidate(DriverRegistration Driver, DriverId? Id);
 
 /// <summary>The drivers for a function, before any of them was asked: the best first.</summary>
@@ -33,6 +33,7 @@ internal sealed record DriverRanking(
     private string Why(DriverCandidate? taken, IReadOnlyCollection<DriverPassedOver> refused) => (Override, taken) switch
     {
         (null, null) => Candidates.IsEmpty ? "no driver takes it by itself" : "every driver that matches it refused it",
+        (null, { Id: null }) => "its bus asks for it",
         (null, { Id: var id }) => Candidates.Length - refused.Count == 1 ? $"it matches {id}" : $"it matches {id}, better than others",
         ({ } name, { }) => $"driver_override names {name}",
         ({ } name, null) when EndsWithCore => $"driver_override names {name}",
@@ -46,6 +47,8 @@ internal sealed record DriverRanking(
     {
         if (taken is null || Candidates.IndexOf(candidate) < Candidates.IndexOf(taken))
             return "it came while the device was held, and is asked at the next probe";
+        if (taken.Id is null)
+            return $"the function's bus asks for {taken.Driver.Name}";
         var (id, better) = (candidate.Id!.Value, taken.Id!.Value);
         if (id.Specificity < better.Specificity)
             return $"its {id} is less specific than {better}";

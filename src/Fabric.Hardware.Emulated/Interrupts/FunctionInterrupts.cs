@@ -22,8 +22,8 @@ internal sealed class FunctionInterrupts(EmulatedFunction function, BarMemory me
     private const int EntryControl = 12;
 
     private readonly ConfigLayout layout = function.Layout;
-    private readonly SortedDictionary<int, Connection?> vectors = [];
-    private Connection? line;
+    private readonly SortedDictionary<int, InterruptConnection?> vectors = [];
+    private InterruptConnection? line;
     private IrqIndex? type;
     private bool isAsserted;
     private bool isLineMasked;
@@ -44,7 +44,7 @@ internal sealed class FunctionInterrupts(EmulatedFunction function, BarMemory me
         {
             if (line is not null)
                 return VfioResult.Fail(Errno.EBUSY, "The function's line is connected already.");
-            (line, isLineMasked) = (new Connection(handler), false);
+            (line, isLineMasked) = (new InterruptConnection(handler), false);
         }
 
         Deliver();
@@ -53,7 +53,7 @@ internal sealed class FunctionInterrupts(EmulatedFunction function, BarMemory me
 
     public void DisconnectLine()
     {
-        Connection? ending;
+        InterruptConnection? ending;
         lock (function.Clock)
             (ending, line) = (line, null);
         ending?.Close();
@@ -83,7 +83,7 @@ internal sealed class FunctionInterrupts(EmulatedFunction function, BarMemory me
     {
         while (true)
         {
-            Connection due;
+            InterruptConnection due;
             lock (function.Clock)
             {
                 if (!isAsserted || isLineMasked || line is null || (function.Command & PciCommand.InterruptDisable) != 0)
@@ -167,7 +167,7 @@ internal sealed class FunctionInterrupts(EmulatedFunction function, BarMemory me
 
     public VfioResult Connect(int vector, IEventTarget handler)
     {
-        var connection = new Connection(handler);
+        var connection = new InterruptConnection(handler);
         bool pending;
         lock (function.Clock)
         {
@@ -184,7 +184,7 @@ internal sealed class FunctionInterrupts(EmulatedFunction function, BarMemory me
 
     public void Disconnect(int vector)
     {
-        Connection? ending;
+        InterruptConnection? ending;
         lock (function.Clock)
         {
             if (!vectors.TryGetValue(vector, out ending) || ending is null)
@@ -201,7 +201,7 @@ internal sealed class FunctionInterrupts(EmulatedFunction function, BarMemory me
     /// <returns>Whether it reached a handler.</returns>
     public bool Send(int vector)
     {
-        Connection? due;
+        InterruptConnection? due;
         lock (function.Clock)
         {
             if (!function.IsPresent || (function.Command & PciCommand.BusMaster) == 0 || !IsEnabled(vector))

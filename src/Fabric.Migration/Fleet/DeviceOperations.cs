@@ -13,8 +13,9 @@ namespace Fabric.Migration.Fleet;
 /// host's gateway; in the host's own process also where there is no fabric, for a sick device does not wait for the control plane.
 /// </summary>
 /// <param name="devices">The host actor.</param>
+/// <param name="serving">Has the sockets on which devices are served; it takes and answers <see cref="IServingOperation"/>s.</param>
 /// <param name="time">What deadlines are measured with.</param>
-public sealed partial class DeviceOperations(string host, IActorRef devices, TimeProvider time)
+public sealed partial class DeviceOperations(string host, IActorRef devices, IActorRef serving, TimeProvider time)
 {
     /// <summary>What the host's actors answer from what they know.</summary>
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(10);
@@ -37,6 +38,7 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
             IDeviceOperation device => RunAsync(device),
             IMdevOperation mdev => RunAsync(mdev),
             IDriverOperation drivers => RunAsync(drivers),
+            IServingOperation sockets => RunAsync(sockets),
             _ => Task.FromResult<IWireMessage>(Unknown(operation)),
         };
     }
@@ -70,6 +72,10 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
         });
     }
 
+    private async Task<IWireMessage> RunAsync(IServingOperation operation) =>
+        await AskAsync<IWireMessage>(serving, operation, Work)
+            ?? Refuse(operation.Subject, Errno.ETIMEDOUT, $"{host}/{operation.Subject}: no answer in time. What was asked may go on; look at the sockets.");
+
     private OperationRefused Unknown(IHostOperation operation) =>
         Refuse(operation.Subject, Errno.EINVAL, $"{host} knows no {operation.GetType().Name}; its version is another.");
 
@@ -81,14 +87,17 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, Tim
                 $"{host}/{operation.Device} has not answered in time. What was asked of it may go on; "
                 + $"look at it with 'fabric device show {host}/{operation.Device}'.");
 
+    private Task<T?> AskAsync<T>(HostRequest request, TimeSpan deadline)
+        where T : class => AskAsync<T>(devices, request, deadline);
+
     /// <summary>Null where the deadline passes first.</summary>
-    private async Task<T?> AskAsync<T>(HostRequest request, TimeSpan deadline)
+    private async Task<T?> AskAsync<T>(IActorRef actor, object request, TimeSpan deadline)
         where T : class
     {
         using var passed = new CancellationTokenSource(deadline, time);
         try
         {
-            return await devices.Ask<T>(request, passed.Token);
+            return await actor.Ask<T>(request, passed.Token);
         }
         catch (OperationCanceledException) when (passed.IsCancellationRequested)
         {

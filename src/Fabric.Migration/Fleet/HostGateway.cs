@@ -15,6 +15,9 @@ public sealed record HostGatewayOptions(
 {
     /// <summary><c>key=value</c> each.</summary>
     public string[] Labels { get; init; } = [];
+
+    /// <summary>Has the sockets on which devices are served, in the host's own actor system.</summary>
+    public IActorRef Serving { get; init; } = ActorRefs.Nobody;
 }
 
 /// <summary>
@@ -41,7 +44,7 @@ public sealed class HostGateway : UntypedActor, IWithTimers
     public HostGateway(HostGatewayOptions options, IActorRef claims)
     {
         (this.options, this.claims) = (options, claims);
-        operations = new DeviceOperations(options.Host, options.Devices, options.Time);
+        operations = new DeviceOperations(options.Host, options.Devices, options.Serving, options.Time);
     }
 
     private sealed record SendInventory

@@ -164,6 +164,18 @@ internal sealed record SriovRequest(int? Count);
 /// <summary>The VFs that a PF has now, by address.</summary>
 internal sealed record SriovResource(string Device, IReadOnlyList<string> VirtualFunctions);
 
+/// <summary><c>PUT /api/v1/devices/{host}/{address}/socket</c>.</summary>
+/// <param name="Socket">The path of a UNIX socket on the device's host, absolute, at most 107 bytes.</param>
+internal sealed record ServeDeviceRequest(string? Socket);
+
+/// <summary>A device that its host serves to a VMM by vfio-user.</summary>
+/// <param name="Device"><c>host/0000:3b:00.2</c>.</param>
+/// <param name="Socket">A path on that host.</param>
+/// <param name="Configured">The host's settings say so; else somebody asked for it, and it lasts as long as the daemon.</param>
+/// <param name="Clients">Connections; one of them has the device.</param>
+/// <param name="Reason">Why nobody can connect now; absent where one can.</param>
+internal sealed record SocketResource(string Device, string Socket, bool Configured, int Clients, string? Reason);
+
 /// <summary><c>POST /api/v1/devices/{host}/{address}/faults</c>: a fault made in an emulated function, or ended.</summary>
 /// <param name="Kind"><c>aer</c>; <c>hang</c>, ended by <c>release</c>; <c>remove</c>, ended by <c>return</c>; or <c>flap</c>.</param>
 /// <param name="Severity">Of <c>aer</c>: <c>correctable</c>, <c>non-fatal</c> or <c>fatal</c>.</param>

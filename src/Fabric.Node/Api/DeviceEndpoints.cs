@@ -41,6 +41,12 @@ internal static class DeviceEndpoints
         device.MapDelete("/driver-override", ClearOverrideAsync).Planned()
             .Describe<OperationResource>("ClearDriverOverride", "Leaves the choice of a device's driver to its host, and probes it anew.");
         device.MapPut("/sriov", SetSriovAsync).Planned().Describe<SriovResource>("SetSriov", "Makes so many VFs of a PF, or removes them.");
+        device.MapPut("/socket", ServeAsync).Planned()
+            .Describe<SocketResource>("ServeDevice", "Serves a device to a VMM by vfio-user, on a socket of its host.");
+        device.MapDelete("/socket", EndServingAsync).Planned()
+            .Describe<SocketResource>("EndServingDevice", "Puts a device's vfio-user client out, and takes its socket away.");
+        api.MapGet("/hosts/{host}/sockets", SocketsAsync)
+            .Describe<ListResource<SocketResource>>("ListSockets", "The devices that a host serves to VMMs, and where.");
         device.MapPost("/faults", FaultAsync).Planned().Describe<FaultResource>("InjectFault", "Makes an emulated function fail, or ends that.");
     }
 
@@ -152,6 +158,23 @@ internal static class DeviceEndpoints
             : AskAsync(fabric, host, address, device => new MakeVirtualFunctions(device, count, Endpoints.Requester(http)) { PlanOnly = plan == true }, reply =>
                 reply is VirtualFunctionsMade made ? Endpoints.Json(new SriovResource($"{host}/{made.Device}", made.VirtualFunctions)) : null);
 
+    // ---- Sockets ---------------------------------------------------------------------------------------------------------------------
+
+    private static Task<IResult> ServeAsync(string host, string address, bool? plan, ServeDeviceRequest request, HttpContext http, FabricQueries fabric) =>
+        string.IsNullOrEmpty(request.Socket) || request.Socket.Length > MaxReason
+            ? Task.FromResult(Problems.Invalid("'socket' is missing, or too long; give the path of a UNIX socket on the device's host."))
+            : AskAsync(fabric, host, address, device => new ServeFunction(device, request.Socket, Endpoints.Requester(http)) { PlanOnly = plan == true }, Served(host));
+
+    private static Task<IResult> EndServingAsync(string host, string address, bool? plan, HttpContext http, FabricQueries fabric) =>
+        AskAsync(fabric, host, address, device => new EndServing(device, Endpoints.Requester(http)) { PlanOnly = plan == true }, Served(host));
+
+    private static Task<IResult> SocketsAsync(string host, FabricQueries fabric) => fabric.AskHostAsync(
+        host, new ReadServed(),
+        reply => reply is ServedRead read ? Endpoints.Json(Endpoints.List(read.Served.Select(served => Mapping.ToResource(host, served)))) : null);
+
+    private static Func<object, IResult?> Served(string host) => reply =>
+        reply is ServingChanged changed ? Endpoints.Json(Mapping.ToResource(host, changed.Served)) : null;
+
     // ---- Faults ----------------------------------------------------------------------------------------------------------------------
 
     private static Task<IResult> FaultAsync(string host, string address, bool? plan, FaultRequest request, HttpContext http, FabricQueries fabric)
@@ -199,7 +222,7 @@ internal static class DeviceEndpoints
 
     /// <summary>An address in any of its spellings goes on in the one that devices are known by.</summary>
     private static Task<IResult> AskAsync(
-        FabricQueries fabric, string host, string address, Func<string, IDeviceOperation> operation, Func<object, IResult?> map) =>
+        FabricQueries fabric, string host, string address, Func<string, IHostOperation> operation, Func<object, IResult?> map) =>
         PciAddress.TryParse(address, out var parsed)
             ? fabric.AskHostAsync(host, operation(parsed.ToString()), map)
             : Task.FromResult(NoAddress(address));

@@ -73,6 +73,9 @@ internal static class Mapping
         host, driver.Name, driver.Plugin, driver.Version, driver.State, driver.Reason, driver.Ids, driver.Model, driver.Priority, driver.InFrontOf,
         driver.Devices);
 
+    public static SocketResource ToResource(string host, ServedEntry served) =>
+        new($"{host}/{served.Device}", served.Socket, served.IsConfigured, served.Clients, served.Reason);
+
     public static MdevTypeResource ToResource(MdevTypeEntry type) => new(type.Parent, type.Type, type.Name, type.Description, type.Available);
 
     public static MdevResource ToResource(string host, MdevEntry mdev) => new(

@@ -25,6 +25,8 @@ internal sealed record FabricSettings
 
     public HardwareSettings Hardware { get; init; } = new();
 
+    public ServingSettings Serving { get; init; } = new();
+
     public bool IsControl => Node.Roles.Contains("control");
 
     public bool IsHost => Node.Roles.Contains("host");
@@ -201,6 +203,9 @@ internal sealed record HardwareSettings
 
     public LinuxSettings Linux { get; init; } = new();
 
+    /// <summary>Devices that other processes serve to this host.</summary>
+    public SocketSettings[] VfioUser { get; init; } = [];
+
     /// <summary>Variant drivers that this host does without, by name.</summary>
     public string[] WithoutDrivers { get; init; } = [];
 }
@@ -236,6 +241,22 @@ internal sealed record CardSettings
 
     /// <summary>VFs that each has from the start.</summary>
     public int VirtualFunctions { get; init; }
+}
+
+/// <summary>Devices that a host serves to VMMs from its start.</summary>
+internal sealed record ServingSettings
+{
+    public SocketSettings[] Sockets { get; init; } = [];
+}
+
+/// <summary>A device that is served by vfio-user, here or elsewhere.</summary>
+internal sealed record SocketSettings
+{
+    /// <summary>The device's PCI address on this host.</summary>
+    public string Address { get; init; } = "";
+
+    /// <summary>The path of the UNIX socket.</summary>
+    public string Socket { get; init; } = "";
 }
 
 internal sealed record LinuxSettings

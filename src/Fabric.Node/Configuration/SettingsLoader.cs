@@ -7,7 +7,10 @@ using Fabric.Hardware.Emulated.Mdev;
 using Fabric.Hardware.Specs.Accelerator;
 using Fabric.Migration.Fleet.Moves;
 using Fabric.Node.Hosting;
+using Fabric.Pci;
 using Fabric.Vfio;
+using Fabric.VfioUser.Client;
+using Fabric.VfioUser.Server;
 using Npgsql;
 
 namespace Fabric.Node.Configuration;
@@ -106,6 +109,8 @@ internal static partial class SettingsLoader
         CheckFleet(settings.Fleet);
         CheckJournal(settings.Journal.Connection);
 
+        CheckVfioUser(settings.Hardware.VfioUser);
+        CheckSockets("serving.sockets", settings.Serving.Sockets);
         foreach (var driver in settings.Hardware.WithoutDrivers)
             Require(HostDrivers.Has(driver), $"hardware.withoutDrivers has '{driver}'; there are {string.Join(", ", HostDrivers.Names)}.");
         var emulated = settings.Hardware.Emulated;
@@ -125,6 +130,38 @@ internal static partial class SettingsLoader
 
         Require(
             emulated.MdevParents.Distinct().Count() == emulated.MdevParents.Length, "hardware.emulated.mdevParents has a parent twice; name each once.");
+    }
+
+    private static void CheckVfioUser(SocketSettings[] devices)
+    {
+        const string setting = "hardware.vfioUser";
+        foreach (var device in devices)
+        {
+            Require(
+                PciAddress.TryParse(device.Address, out var address) && address.Domain == VfioUserBus.Domain,
+                $"{setting} has address '{device.Address}'; write one of domain {VfioUserBus.Domain:x4}, such as {VfioUserBus.Domain:x4}:00:01.0.");
+        }
+
+        CheckSockets(setting, devices);
+    }
+
+    /// <summary>Each a device, and a socket of its own: a server has one device, and takes one client at a time.</summary>
+    private static void CheckSockets(string setting, SocketSettings[] devices)
+    {
+        foreach (var device in devices)
+        {
+            Require(
+                PciAddress.TryParse(device.Address, out var address) && address.ToString() == device.Address,
+                $"{setting} has address '{device.Address}'; write domain:bus:device.function, such as 0000:3b:00.2.");
+            Require(
+                device.Socket.Length > 0 && VfioUserServer.IsPath(Path.GetFullPath(device.Socket)),
+                $"{setting} has socket '{device.Socket}'; write the path of a UNIX socket, at most 107 bytes of it.");
+        }
+
+        Require(devices.DistinctBy(static device => device.Address).Count() == devices.Length, $"{setting} has an address twice; give each its own.");
+        Require(
+            devices.DistinctBy(static device => Path.GetFullPath(device.Socket)).Count() == devices.Length,
+            $"{setting} has a socket twice; give each its own.");
     }
 
     private static void CheckCard(CardSettings card)

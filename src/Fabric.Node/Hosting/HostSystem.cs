@@ -6,20 +6,17 @@ using Akka.Configuration;
 using Akka.Hosting.Logging;
 using Akka.Persistence.Sql;
 using Fabric.Devices;
-using Fabric.Devices.Hardware;
 using Fabric.Devices.Drivers.Plugins;
 using Fabric.Devices.History;
 using Fabric.Devices.History.Journal;
-using Fabric.Devices.Mdev;
-using Fabric.Hardware.Emulated;
 using Fabric.Hardware.Emulated.Accelerator;
-using Fabric.Hardware.Emulated.Mdev;
 using Fabric.Hardware.Linux;
 using Fabric.Migration.DataPlane;
 using Fabric.Migration.Hosts;
 using Fabric.Node.Configuration;
 using Fabric.Node.Security;
 using Fabric.Node.Consumers;
+using Fabric.Node.Serving;
 using Fabric.Vfio.Core;
 
 namespace Fabric.Node.Hosting;
@@ -31,15 +28,19 @@ namespace Fabric.Node.Hosting;
 /// </summary>
 internal sealed class HostSystem : IAsyncDisposable
 {
-    private readonly EmulatedBus bus;
+    private static readonly TimeSpan ServingDeadline = TimeSpan.FromSeconds(10);
+
+    private readonly HostBus bus;
     private readonly SqliteJournal journal;
     private readonly HistoryTrouble trouble;
     private readonly RunLogFile? runs;
+    private readonly ILogger log;
 
     private HostSystem(
-        EmulatedBus bus, SqliteJournal journal, HistoryTrouble trouble, DataPlaneListener listener, ActorSystem system, IActorRef devices,
-        IActorRef attachments, RunLogFile? runs)
+        HostBus bus, SqliteJournal journal, HistoryTrouble trouble, DataPlaneListener listener, ActorSystem system, IActorRef devices,
+        IActorRef attachments, IActorRef serving, RunLogFile? runs, ILogger log)
     {
+        this.log = log;
         this.runs = runs;
         this.bus = bus;
         this.journal = journal;
@@ -48,6 +49,7 @@ internal sealed class HostSystem : IAsyncDisposable
         System = system;
         Devices = devices;
         Attachments = attachments;
+        Serving = serving;
     }
 
     public DataPlaneListener Listener { get; }
@@ -58,6 +60,9 @@ internal sealed class HostSystem : IAsyncDisposable
 
     public IActorRef Attachments { get; }
 
+    /// <summary>The sockets on which devices are served.</summary>
+    public IActorRef Serving { get; }
+
     /// <summary>Why histories of devices are not written down at the moment; null where they are.</summary>
     public string? HistoryTrouble => trouble.Why;
 
@@ -67,47 +72,34 @@ internal sealed class HostSystem : IAsyncDisposable
         var runs = settings.Node.RunLog.Length > 0 ? new RunLogFile(settings.Node.RunLog, loggers.CreateLogger("RunLog")) : null;
         var journal = SqliteJournal.OpenHistory(settings.Node.DataDirectory);
         var trouble = new HistoryTrouble();
-        var bus = new EmulatedBus(BusOptions(settings.Hardware.Emulated), time);
+        var bus = new HostBus(settings, loggers, time);
         var dataPlane = new DataPlaneOptions();
         var listener = new DataPlaneListener(
             loggers.CreateLogger("DataPlane"),
             credentials?.Secure(dataPlane) ?? dataPlane,
             new IPEndPoint(IPAddress.Parse(settings.DataPlane.Address), settings.DataPlane.Port));
-        var mdevs = MdevOptionsOf(settings);
         var system = ActorSystem.Create(
             "host", ActorSystemSetup.Create(new LoggerFactorySetup(loggers)).And(BootstrapSetup.Create().WithConfig(Hocon(journal))));
         var devices = system.ActorOf(
             HostActor.Props(new Fabric.Devices.HostOptions(
-                mdevs is null ? bus : new CompositeBus(bus, MdevBus.Domain, mdevs.Bus),
+                bus.Whole,
                 HostDrivers.Without(settings.Hardware.WithoutDrivers),
                 Inventory(settings.Hardware.Linux),
                 function => (function as AcceleratorVirtualFunction)?.StateBytes,
                 time)
             {
                 Devices = DeviceOptionsOf(settings.Devices),
-                Mdev = mdevs,
+                Mdev = bus.Mdev,
                 Plugins = settings.Drivers.Folder.Length > 0 ? new PluginOptions(Path.GetFullPath(settings.Drivers.Folder)) : null,
                 History = JournaledHistory.Props(new HistoryOptions { OnTrouble = why => trouble.Why = why }),
             }),
             "host");
         var attachments = system.ActorOf(
             AttachmentsActor.Props(settings.Node.Name, devices, new GuestFactory(time), listener, time, runs), "attachments");
-        return new HostSystem(bus, journal, trouble, listener, system, devices, attachments, runs);
+        var serving = system.ActorOf(ServingActor.Props(devices, settings.Serving.Sockets), "serving");
+        return new HostSystem(
+            bus, journal, trouble, listener, system, devices, attachments, serving, runs, loggers.CreateLogger("Host"));
     }
-
-    /// <summary>Null for a host that nothing can be made of.</summary>
-    private static MdevOptions? MdevOptionsOf(FabricSettings settings) => settings.Hardware.Emulated.MdevParents is not { Length: > 0 } names
-        ? null
-        : new MdevOptions(
-            new MdevBus([.. names.Select(EmulatedMdevParents.Create)]), new MdevDirectory(Path.Combine(settings.Node.DataDirectory, "mdev.d")));
-
-    /// <summary>What settings say of emulated hardware.</summary>
-    private static EmulatedBusOptions BusOptions(EmulatedSettings emulated) =>
-        new(emulated.Accelerators, emulated.FunctionsPerAccelerator, emulated.StateBytes) 
-        {
-            VirtualFunctionsAtStart = emulated.VirtualFunctionsAtStart,
-            Cards = [.. emulated.Cards.Select(static card => new EmulatedCard(card.Model, card.Count, VirtualFunctions: card.VirtualFunctions))],
-        };
 
     /// <summary>The functions handed out are emulated: their PFs, which have no driver of their own, make VFs (SV-5).</summary>
     /// <param name="settings">As <see cref="SettingsLoader"/> has let them through.</param>
@@ -132,11 +124,25 @@ internal sealed class HostSystem : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await EndServingAsync();
         await System.Terminate();
         await Listener.DisposeAsync();
         bus.Dispose();
         journal.Dispose();
         runs?.Dispose();
+    }
+
+    /// <summary>While devices are there to be let go of. What hangs then is left to the end of the process.</summary>
+    private async Task EndServingAsync()
+    {
+        try
+        {
+            await Serving.Ask<AllServingEnded>(EndAllServing.Instance, ServingDeadline);
+        }
+        catch (AskTimeoutException)
+        {
+            log.LogWarning("Some sockets of devices could not be taken away in time; the next start takes them");
+        }
     }
 
     private static Config Hocon(SqliteJournal journal) => ConfigurationFactory.ParseString(DeviceJournalSerializer.Hocon)

@@ -132,6 +132,7 @@ internal sealed class Membership : IAsyncDisposable
             var gateway = new HostGatewayOptions(settings.Node.Name, api, version, host.System, host.Devices, host.Attachments, time)
             {
                 Labels = settings.Node.Labels,
+                Serving = host.Serving,
             };
             System.ActorOf(HostGateway.Props(gateway, Claims), HostGateway.Name);
         }

@@ -40,6 +40,9 @@ public interface IPciFunction
 
     IFunctionInterrupts Interrupts => NoInterrupts.Instance;
 
+    /// <summary>The driver that its bus wants in front of it, by name, where nobody chose another; null leaves that to the ids.</summary>
+    string? WantedDriver => null;
+
     /// <summary>What there is of it beside itself, for its driver.</summary>
     IFunctionPlatform Platform => IFunctionPlatform.None;
 
@@ -87,4 +90,14 @@ public interface IDmaSpace
 
     /// <summary>False, with nothing read, where any byte of the range is not mapped.</summary>
     bool TryRead(ulong iova, Span<byte> destination);
+
+    /// <summary>
+    /// Tells hardware that keeps tables of its own what is mapped, now and at each change. Errors: EOPNOTSUPP where the space does not tell; those of
+    /// the hardware.
+    /// </summary>
+    VfioResult Observe(IDmaObserver observer) => VfioResult.Fail(Errno.EOPNOTSUPP, "This address space does not tell what is mapped.");
+
+    void Unobserve(IDmaObserver observer)
+    {
+    }
 }

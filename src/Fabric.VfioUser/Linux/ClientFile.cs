@@ -16,7 +16,13 @@ internal abstract class ClientFile : IDmaTarget, IDisposable
     private const uint TypeAndSize = 0x1 | 0x200;
     private const ulong Page = 4096;
 
-    private protected ClientFile(ulong length) => Length = length;
+    private protected ClientFile(Descriptor file, DmaMapPayload asked) => (File, Start, Length) = (file, asked.FileOffset, asked.Length);
+
+    /// <summary>Kept also where the memory is mapped: a device that another process serves is given it.</summary>
+    public Descriptor File { get; }
+
+    /// <summary>Where in the file the memory begins; bytes.</summary>
+    public ulong Start { get; }
 
     public ulong Length { get; }
 
@@ -36,7 +42,7 @@ internal abstract class ClientFile : IDmaTarget, IDisposable
 
     public abstract bool TryWrite(ulong offset, ReadOnlySpan<byte> source);
 
-    public abstract void Dispose();
+    public virtual void Dispose() => File.Dispose();
 
     private static unsafe VfioError Check(Descriptor file, DmaMapPayload asked, DmaAccess access)
     {
@@ -62,31 +68,31 @@ internal abstract class ClientFile : IDmaTarget, IDisposable
         var mapping = FileMapping.Create(file, asked.FileOffset, asked.Length, protection);
         if (mapping is null)
             return new VfioError(Errno.ENOMEM, "DMA_MAP: mmap(2) refused the file; map less, or raise vm.max_map_count.");
-        // The mapping keeps the memory, so the descriptor is not needed any more.
-        file.Dispose();
-        return new Sealed(mapping, asked.Length);
+        return new Sealed(file, asked, mapping);
     }
 
-    private sealed class Sealed(FileMapping mapping, ulong length) : ClientFile(length)
+    private sealed class Sealed(Descriptor file, DmaMapPayload asked, FileMapping mapping) : ClientFile(file, asked)
     {
         public override bool TryRead(ulong offset, Span<byte> destination) => mapping.TryRead(offset, destination);
 
         public override bool TryWrite(ulong offset, ReadOnlySpan<byte> source) => mapping.TryWrite(offset, source);
 
-        public override void Dispose() => mapping.Dispose();
+        public override void Dispose()
+        {
+            mapping.Dispose();
+            base.Dispose();
+        }
     }
 
-    private sealed unsafe class Unsealed(Descriptor file, DmaMapPayload asked) : ClientFile(asked.Length)
+    private sealed unsafe class Unsealed(Descriptor file, DmaMapPayload asked) : ClientFile(file, asked)
     {
-        private readonly ulong start = asked.FileOffset;
-
         public override bool TryRead(ulong offset, Span<byte> destination)
         {
             while (!destination.IsEmpty)
             {
                 nint moved;
                 fixed (byte* bytes = destination)
-                    moved = file.IsClosed ? 0 : Libc.ReadAt(file, bytes, (nuint)destination.Length, (long)(start + offset));
+                    moved = File.IsClosed ? 0 : Libc.ReadAt(File, bytes, (nuint)destination.Length, (long)(Start + offset));
                 if (moved <= 0)
                     return false;
                 destination = destination[(int)moved..];
@@ -101,15 +107,15 @@ internal abstract class ClientFile : IDmaTarget, IDisposable
             // A write past the end would make the file longer again: what was cut off is gone.
             Libc.FileStatus status;
             byte nothing = 0;
-            if (file.IsClosed || Libc.Status(file, &nothing, EmptyPath, TypeAndSize, &status) != 0)
+            if (File.IsClosed || Libc.Status(File, &nothing, EmptyPath, TypeAndSize, &status) != 0)
                 return false;
-            if (start + offset + (ulong)source.Length > status.Size)
+            if (Start + offset + (ulong)source.Length > status.Size)
                 return false;
             while (!source.IsEmpty)
             {
                 nint moved;
                 fixed (byte* bytes = source)
-                    moved = Libc.WriteAt(file, bytes, (nuint)source.Length, (long)(start + offset));
+                    moved = Libc.WriteAt(File, bytes, (nuint)source.Length, (long)(Start + offset));
                 if (moved <= 0)
                     return false;
                 source = source[(int)moved..];
@@ -118,8 +124,6 @@ internal abstract class ClientFile : IDmaTarget, IDisposable
 
             return true;
         }
-
-        public override void Dispose() => file.Dispose();
     }
 }
 

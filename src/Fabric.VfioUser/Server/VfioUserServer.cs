@@ -50,6 +50,11 @@ public sealed class VfioUserServer : IAsyncDisposable
         }
     }
 
+    /// <summary>Whether a socket could have this path: an absolute one that is short enough.</summary>
+    public static bool IsPath(string path) =>
+        System.IO.Path.IsPathFullyQualified(path) && !path.Contains('\0', StringComparison.Ordinal)
+        && System.Text.Encoding.UTF8.GetByteCount(path) < MostPathBytes;
+
     /// <summary>
     /// Listens. Errors: EINVAL for a path that is too long, EEXIST for one where something else is, EBUSY where another server listens, EACCES or
     /// ENOENT where the folder does not let it be made.

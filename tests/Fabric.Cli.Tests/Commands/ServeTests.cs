@@ -1,4 +1,6 @@
+using Fabric.Cli.Commands;
 using Fabric.Cli.Tests.Demo;
+using Fabric.Node.Api;
 
 namespace Fabric.Cli.Tests.Commands;
 
@@ -38,14 +40,38 @@ public sealed class ServeTests
         Assert.Equal("ready\ntaken away\n", output.ToString());
     }
 
+    [Fact]
+    public async Task A_device_of_a_host_is_served_by_its_daemon_and_ended_there()
+    {
+        var resource = new SocketResource("host-a/0000:3b:00.2", "/run/s", Configured: false, 1, null);
+        await using var server = new FakeServer()
+            .On("PUT /api/v1/devices/host-a/0000:3b:00.2/socket", resource)
+            .On("DELETE /api/v1/devices/host-a/0000:3b:00.2/socket", resource)
+            .On("GET /api/v1/hosts/host-a/sockets", new ListResource<SocketResource>([resource]));
+        var served = await Cli.RunAsync("serve", "host-a/0000:3b:00.2", "--socket", "/run/s", "--server", server.Url);
+        var ended = await Cli.RunAsync("serve", "host-a/0000:3b:00.2", "--end", "--server", server.Url);
+        var listed = await Cli.RunAsync("serve", "--list", "host-a", "--server", server.Url);
+        Assert.Equal((0, 0, 0), (served.ExitCode, ended.ExitCode, listed.ExitCode));
+        Assert.Contains("/run/s", served.Out, StringComparison.Ordinal);
+        Assert.Equal(
+            ["DEVICE               SOCKET  FROM       CLIENTS  REASON", "host-a/0000:3b:00.2  /run/s  a request        1  -"],
+            listed.Lines.Select(static line => line.TrimEnd()));
+        Assert.Contains(server.Requests, static request =>
+            request.StartsWith("PUT", StringComparison.Ordinal) && request.EndsWith("""{"socket":"/run/s"}""", StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData("serve")]
     [InlineData("serve", "--emulated", "null")]
     [InlineData("serve", "--socket", "/tmp/s")]
+    [InlineData("serve", "host-a/0000:3b:00.2")]
+    [InlineData("serve", "host-a/0000:3b:00.2", "--socket", "/tmp/s", "--end")]
+    [InlineData("serve", "host-a/0000:3b:00.2", "--socket", "/tmp/s", "--emulated", "null")]
+    [InlineData("plan", "serve", "--emulated", "null", "--socket", "/tmp/s")]
     public async Task What_is_missing_is_said(params string[] args)
     {
         var served = await Cli.RunAsync(args);
-        Assert.Equal((2, "serve needs --emulated MODEL and --socket PATH; --list-models names the models.\n"), (served.ExitCode, served.Error));
+        Assert.Equal((2, $"{ServeCommand.Needs}\n"), (served.ExitCode, served.Error));
     }
 
     [Fact]

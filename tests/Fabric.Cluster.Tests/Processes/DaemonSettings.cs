@@ -40,6 +40,9 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
     /// <summary>What mediated devices can be made of.</summary>
     public string[] MdevParents { get; init; } = [];
 
+    /// <summary>Sockets of devices that other processes serve, by their addresses.</summary>
+    public (string Address, string Socket)[] Served { get; init; } = [];
+
     /// <summary>Where a host records what runs on it; empty for nowhere.</summary>
     public string RunLog { get; init; } = "";
 
@@ -61,6 +64,7 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
             {
                 Emulated = new { Accelerators, FunctionsPerAccelerator = VirtualFunctions, StateSize, MdevParents },
                 Linux = new { Enabled = false },
+                VfioUser = Served.Select(static device => new { device.Address, device.Socket }),
                 WithoutDrivers,
             },
         },

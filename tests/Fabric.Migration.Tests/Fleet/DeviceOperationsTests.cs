@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Akka.Actor;
 using Akka.TestKit;
 using Akka.TestKit.Xunit;
 using Fabric.Devices;
@@ -84,7 +85,7 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
     public async Task Each_operation_on_drivers_is_one_message_to_the_host(IDriverOperation operation, HostRequest expected)
     {
         var host = CreateTestProbe();
-        var running = new DeviceOperations("host-a", host, time).RunAsync(operation);
+        var running = new DeviceOperations("host-a", host, ActorRefs.Nobody, time).RunAsync(operation);
         var asked = await NextAsync<HostRequest>(host);
         host.Reply(new DeviceFailed(Errno.EAGAIN, "Later."));
 
@@ -102,7 +103,7 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
     public async Task Drivers_are_shown_with_all_that_is_known_of_them()
     {
         var host = CreateTestProbe();
-        var running = new DeviceOperations("host-a", host, time).RunAsync(new ShowDrivers());
+        var running = new DeviceOperations("host-a", host, ActorRefs.Nobody, time).RunAsync(new ShowDrivers());
         await NextAsync<ListDrivers>(host);
         Assert.True(DriverId.TryParse("vfio_pci:1d0f:efa1", out var id));
         host.Reply(new DriverList([new DriverEntry("acme", "folder", DriverPresence.Leaving)
@@ -121,7 +122,7 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
     public async Task Drivers_of_a_host_that_is_silent_are_ETIMEDOUT()
     {
         var host = CreateTestProbe();
-        var running = new DeviceOperations("host-a", host, time).RunAsync(new ShowDrivers());
+        var running = new DeviceOperations("host-a", host, ActorRefs.Nobody, time).RunAsync(new ShowDrivers());
         await NextAsync<ListDrivers>(host);
 
         time.Advance(TimeSpan.FromSeconds(10));
@@ -276,7 +277,7 @@ public sealed class DeviceOperationsTests() : TestKit("akka.loglevel = OFF")
     private (TestProbe Host, Task<IWireMessage> Running) Run(IDeviceOperation operation)
     {
         var host = CreateTestProbe();
-        return (host, new DeviceOperations("alpha", host, time).RunAsync(operation));
+        return (host, new DeviceOperations("alpha", host, ActorRefs.Nobody, time).RunAsync(operation));
     }
 
     private async Task<T> AnswerAsync<T>(IDeviceOperation operation, object reply)

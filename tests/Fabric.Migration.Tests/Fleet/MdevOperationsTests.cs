@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Akka.Actor;
 using Akka.TestKit;
 using Akka.TestKit.Xunit;
 using Fabric.Devices;
@@ -140,7 +141,7 @@ public sealed class MdevOperationsTests() : TestKit("akka.loglevel = OFF")
     private (TestProbe Host, Task<IWireMessage> Running) Run(IMdevOperation operation)
     {
         var host = CreateTestProbe();
-        return (host, new DeviceOperations("alpha", host, time).RunAsync(operation));
+        return (host, new DeviceOperations("alpha", host, ActorRefs.Nobody, time).RunAsync(operation));
     }
 
     private async Task<T> AnswerAsync<T>(IMdevOperation operation, object reply)

@@ -1,8 +1,8 @@
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
-using Fabric.Drivers;
 using Fabric.Node.Api;
+using Fabric.Node.Hosting;
 
 namespace Fabric.Node.Tests.Api;
 
@@ -114,7 +114,7 @@ public sealed class OperatorTests(OperatorTests.Devices devices) : IClassFixture
     {
         var drivers = await devices.DriversAsync();
 
-        Assert.Equal(["vfio-pci", .. BuiltInDrivers.All.Select(static driver => driver.Name).Distinct()], drivers.Select(driver => driver.Name));
+        Assert.Equal(["vfio-pci", .. HostDrivers.Names], drivers.Select(driver => driver.Name));
         Assert.Equal(("one", null, "loaded", "accelerator-vf"), (drivers[1].Host, drivers[1].Plugin, drivers[1].State, drivers[1].Model));
         Assert.Equal(["1b36:fab1"], drivers[1].Ids);
     }

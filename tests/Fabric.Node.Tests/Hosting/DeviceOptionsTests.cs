@@ -16,6 +16,16 @@ public sealed class DeviceOptionsTests
     }
 
     [Fact]
+    public void A_server_that_is_silent_is_given_up_before_its_device_is_taken_for_hung()
+    {
+        var settings = new DevicesSettings { CallDeadline = "10s", SlowCallDeadline = "100s" };
+        var (client, devices) = (HostBus.ClientOptionsOf(settings, TimeProvider.System), HostSystem.DeviceOptionsOf(settings));
+
+        Assert.Equal((6, 80), (client.RequestDeadline.TotalSeconds, client.SlowDeadline.TotalSeconds));
+        Assert.True(client.RequestDeadline < devices.CallDeadline && client.SlowDeadline < devices.SlowCallDeadline);
+    }
+
+    [Fact]
     public void Every_setting_of_devices_reaches_them()
     {
         var settings = SettingsLoader.Load(null, [

@@ -1,9 +1,9 @@
 using Fabric.Vfio.Uapi;
 
-namespace Fabric.Hardware.Emulated.Interrupts;
+namespace Fabric.Vfio;
 
-/// <summary>A handler that the host has connected. No lock is held while it is signalled: it may call back into the function.</summary>
-internal sealed class Connection(IEventTarget handler)
+/// <summary>A handler that the host has connected to an interrupt. No lock is held while it is signalled: it may call back into the function.</summary>
+public sealed class InterruptConnection(IEventTarget handler)
 {
     private readonly object gate = new();
     private int underWay;

@@ -46,6 +46,9 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
     /// <summary>Where a host records what runs on it; empty for nowhere.</summary>
     public string RunLog { get; init; } = "";
 
+    /// <summary>Where it sends its traces; empty for nowhere.</summary>
+    public string Otlp { get; init; } = "";
+
     /// <summary>Where plugins are; empty for none.</summary>
     public string Plugins { get; init; } = "";
 
@@ -60,6 +63,7 @@ internal sealed record DaemonSettings(string Name, string Role, string DataDirec
             Journal = new { Connection = Journal ?? "" },
             Devices = SlowCallDeadline is null ? new object() : new { SlowCallDeadline },
             Drivers = new { Folder = Plugins },
+            Telemetry = new { Otlp },
             Hardware = new
             {
                 Emulated = new { Accelerators, FunctionsPerAccelerator = VirtualFunctions, StateSize, MdevParents },

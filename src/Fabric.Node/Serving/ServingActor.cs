@@ -72,7 +72,13 @@ internal sealed class ServingActor : UntypedActor, IWithTimers
             Look(socket);
     }
 
-    protected override void PostStop() => Context.System.EventStream.Unsubscribe(Self);
+    /// <summary>Should it fail, and not have been told to end: the one after it makes the sockets anew.</summary>
+    protected override void PostStop()
+    {
+        Context.System.EventStream.Unsubscribe(Self);
+        foreach (var server in sockets.Values.Select(static socket => socket.Server).OfType<VfioUserServer>())
+            _ = server.DisposeAsync().AsTask();
+    }
 
     protected override void OnReceive(object message)
     {

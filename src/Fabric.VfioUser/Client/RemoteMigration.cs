@@ -42,7 +42,7 @@ internal sealed class RemoteMigration(ServerConnection server, RemoteDma dma)
     public VfioResult SetState(MigrationState state) =>
         Set(DeviceFeature.MigDeviceState, new DeviceStatePayload(state, -1), server.Options.SlowDeadline);
 
-    /// <summary>Bytes of the state; 0 where the server does not tell, for the specification does not have this feature. Errors: EIO, ETIMEDOUT.</summary>
+    /// <summary>Bytes of the state; 0 where the server does not tell: the specification has no such feature. Errors: EIO, ETIMEDOUT.</summary>
     public VfioResult<ulong> GetDataSize()
     {
         var read = Get<VfioDeviceFeatureMigDataSize>(DeviceFeature.MigDataSize);

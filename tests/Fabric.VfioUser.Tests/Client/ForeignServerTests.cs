@@ -6,8 +6,8 @@ using Fabric.Vfio.Uapi;
 namespace Fabric.VfioUser.Tests.Client;
 
 /// <summary>
-/// A server of somebody else's, whose socket <c>FABRIC_VFIO_USER_SOCKET</c> names: libvfio-user's samples are some. What every PCI device can be asked is
-/// asked of it; what it tells of itself is printed.
+/// A server of somebody else's, whose socket <c>FABRIC_VFIO_USER_SOCKET</c> names: libvfio-user's samples are some. What every PCI device can be asked
+/// is asked of it; what it tells of itself is printed.
 /// </summary>
 public sealed class ForeignServerTests(ITestOutputHelper output)
 {

@@ -3,6 +3,7 @@
 #
 #   scripts/qemu-guest/run.sh install [FOLDER]   QEMU of trixie-backports and a kernel, into the folder alone; as root, with debootstrap, cpio and xz
 #   scripts/qemu-guest/run.sh check [FOLDER]     boots a guest for each device, under TCG; the repository must be built
+#   scripts/qemu-guest/run.sh through [FOLDER]   the same, but the guest's devices are a daemon's, to which another process serves them
 #
 # FOLDER: default /var/tmp/fabric-qemu-guest. Ends with 0, with 1 when a check failed, 2 for wrong usage, 3 when something is not installed.
 set -euo pipefail
@@ -59,22 +60,54 @@ pack() {
     cp "$root"/guest-kernel/boot/vmlinuz-* "$root/tmp/vmlinuz"
 }
 
+# A daemon that uses the device on the first socket, and serves it on the second.
+start_between() {
+    local from=$1 to=$2 data=$3 tries
+    rm -rf "$data"
+    mkdir -p "$data"
+    printf '{
+        "node": { "name": "between", "roles": ["control", "host"], "dataDirectory": "%s" },
+        "cluster": { "port": 0 }, "api": { "url": "http://127.0.0.1:0" }, "dataPlane": { "port": 0 },
+        "hardware": { "linux": { "enabled": false }, "vfioUser": [ { "address": "fabe:00:01.0", "socket": "%s" } ] },
+        "serving": { "sockets": [ { "address": "fabe:00:01.0", "socket": "%s" } ] }
+    }' "$data" "$from" "$to" > "$data/fabricd.json"
+    "$(dirname "$fabric")/daemon/fabricd" --config "$data/fabricd.json" > "$data/log" 2>&1 &
+    between=$!
+    for tries in $(seq 120); do
+        [ -S "$to" ] && return 0
+        kill -0 "$between" 2> /dev/null || return 1
+        sleep 0.5
+    done
+    return 1
+}
+
 # check_device MODEL: boots a guest in front of it; its console's last word is PASSED, or what failed.
 check_device() {
-    local model=$1 socket=$root/tmp/$1.sock log=$folder/$1.log serving ready
-    coproc SERVING { exec "$fabric" serve --emulated "$model" --socket "$socket" 2> "$folder/$model-serve.log"; }
+    local model=$1 socket=$root/tmp/$1.sock log=$folder/$1.log served serving ready
+    served=$socket
+    [ "$through" = 0 ] || served=$folder/$model-behind.sock
+    coproc SERVING { exec "$fabric" serve --emulated "$model" --socket "$served" 2> "$folder/$model-serve.log"; }
     serving=$SERVING_PID
-    if ! read -r -t 60 ready <&"${SERVING[0]}" || [ "$ready" != "$socket" ]; then
+    if ! read -r -t 60 ready <&"${SERVING[0]}" || [ "$ready" != "$served" ]; then
         say "$model: not served: $(cat "$folder/$model-serve.log")"
+        return 1
+    fi
+    if [ "$through" = 1 ] && ! start_between "$served" "$socket" "$folder/$model-between"; then
+        say "$model: the daemon between does not serve it: $(tail -n 5 "$folder/$model-between/log")"
+        kill -TERM "$serving" "$between" || true
         return 1
     fi
     timeout 180 chroot "$root" qemu-system-x86_64 -accel tcg -nographic -no-reboot -nodefaults -serial stdio -m 256 \
         -object memory-backend-memfd,id=memory,size=256M,share=on -machine pc,memory-backend=memory \
         -kernel /tmp/vmlinuz -initrd /tmp/initramfs -append "console=ttyS0 quiet panic=1 fabric=$model" \
         -device "{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/tmp/$model.sock\"}}" < /dev/null > "$log" 2>&1 || true
+    if [ "$through" = 1 ]; then
+        kill -TERM "$between"
+        wait "$between" || true
+    fi
     kill -TERM "$serving"
     wait "$serving" || true
-    if [ -e "$socket" ]; then
+    if [ -e "$socket" ] || [ -e "$served" ]; then
         say "$model: the socket is there still"
         return 1
     fi
@@ -98,11 +131,16 @@ check_all() {
     exit $failed
 }
 
+through=0
 case ${1:-} in
     install) install_all ;;
     check) check_all ;;
+    through)
+        through=1
+        check_all
+        ;;
     *)
-        say "usage: $0 install|check [FOLDER]"
+        say "usage: $0 install|check|through [FOLDER]"
         exit 2
         ;;
 esac

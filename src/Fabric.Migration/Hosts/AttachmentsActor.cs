@@ -35,6 +35,7 @@ public sealed partial class AttachmentsActor : UntypedActor, IWithTimers
     private readonly Dictionary<Place, Attachment> attachments = [];
     private readonly Promises promises;
     private IActorRef uplink = ActorRefs.Nobody;
+    private ServedDevices served = ServedDevices.None;
 
     public AttachmentsActor(string host, IActorRef devices, AttachmentProps attachment, TimeProvider time)
     {
@@ -86,6 +87,9 @@ public sealed partial class AttachmentsActor : UntypedActor, IWithTimers
                     held.Actor.Tell(ReportStatus.Instance);
                 KeepLeases();
                 break;
+            case ServedDevices told:
+                served = told;
+                break;
             case PlanTarget plan:
                 // A claim that gets no answer asks again.
                 plans[plan.ClaimId] = plan;
@@ -132,7 +136,7 @@ public sealed partial class AttachmentsActor : UntypedActor, IWithTimers
 
     private void Answer(PlanTarget plan, DeviceList list)
     {
-        var planned = TargetPlanner.Plan(host, plan, promises.OrderedFor(plan.ClaimId, list)) with { Life = life };
+        var planned = TargetPlanner.Plan(host, plan, promises.OrderedFor(plan.ClaimId, served.In(list))) with { Life = life };
         promises.Note(planned);
         uplink.Tell(planned);
     }

@@ -96,7 +96,7 @@ internal sealed class HostSystem : IAsyncDisposable
             "host");
         var attachments = system.ActorOf(
             AttachmentsActor.Props(settings.Node.Name, devices, new GuestFactory(time), listener, time, runs), "attachments");
-        var serving = system.ActorOf(ServingActor.Props(devices, settings.Serving.Sockets), "serving");
+        var serving = system.ActorOf(ServingActor.Props(devices, attachments, settings.Serving.Sockets), "serving");
         return new HostSystem(
             bus, journal, trouble, listener, system, devices, attachments, serving, runs, loggers.CreateLogger("Host"));
     }

@@ -1,7 +1,9 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Event;
 using Fabric.Devices;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Hosts;
 using Fabric.Migration.Wire;
 using Fabric.Node.Configuration;
 using Fabric.Pci;
@@ -33,12 +35,13 @@ internal sealed class ServingActor : UntypedActor, IWithTimers
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(5);
 
     private readonly IActorRef devices;
+    private readonly IActorRef attachments;
     private readonly SortedDictionary<PciAddress, ServedSocket> sockets = [];
     private IActorRef? closer;
 
-    public ServingActor(IActorRef devices, IReadOnlyList<SocketSettings> configured)
+    public ServingActor(IActorRef devices, IActorRef attachments, IReadOnlyList<SocketSettings> configured)
     {
-        this.devices = devices;
+        (this.devices, this.attachments) = (devices, attachments);
         foreach (var socket in configured)
         {
             var address = PciAddress.Parse(socket.Address);
@@ -49,8 +52,9 @@ internal sealed class ServingActor : UntypedActor, IWithTimers
     public ITimerScheduler Timers { get; set; } = null!;
 
     /// <param name="devices">The host actor.</param>
-    public static Props Props(IActorRef devices, IReadOnlyList<SocketSettings> configured) =>
-        Akka.Actor.Props.Create(() => new ServingActor(devices, configured));
+    /// <param name="attachments">Told which devices no claim is to be offered: <see cref="ServedDevices"/>.</param>
+    public static Props Props(IActorRef devices, IActorRef attachments, IReadOnlyList<SocketSettings> configured) =>
+        Akka.Actor.Props.Create(() => new ServingActor(devices, attachments, configured));
 
     private sealed record Found(PciAddress Address, object Reply);
 
@@ -68,11 +72,18 @@ internal sealed class ServingActor : UntypedActor, IWithTimers
         Context.System.EventStream.Subscribe(Self, typeof(DeviceStatusChanged));
         Context.System.EventStream.Subscribe(Self, typeof(DeviceGone));
         Timers.StartPeriodicTimer("retry", Retry.Instance, RetryInterval);
+        TellServed();
         foreach (var socket in sockets.Values)
             Look(socket);
     }
 
-    protected override void PostStop() => Context.System.EventStream.Unsubscribe(Self);
+    /// <summary>Should it fail, and not have been told to end: the one after it makes the sockets anew.</summary>
+    protected override void PostStop()
+    {
+        Context.System.EventStream.Unsubscribe(Self);
+        foreach (var server in sockets.Values.Select(static socket => socket.Server).OfType<VfioUserServer>())
+            _ = server.DisposeAsync().AsTask();
+    }
 
     protected override void OnReceive(object message)
     {
@@ -137,11 +148,13 @@ internal sealed class ServingActor : UntypedActor, IWithTimers
         else if (there is { Server: not null })
             Sender.Tell(new ServingChanged(there.Entry));
         else
-            Begin(there ?? (sockets[address] = new ServedSocket(address, serve.Socket, isConfigured: false)), serve);
+            Begin(there ?? new ServedSocket(address, serve.Socket, isConfigured: false), serve);
     }
 
     private void Begin(ServedSocket socket, ServeFunction serve)
     {
+        if (sockets.TryAdd(socket.Address, socket))
+            TellServed();
         Context.GetLogger().Info("{0} is to be served on {1}, asked for by {2}", socket.Address, socket.Path, serve.By);
         socket.Requesters.Add((serve, Sender));
         Look(socket);
@@ -257,7 +270,7 @@ internal sealed class ServingActor : UntypedActor, IWithTimers
             requester.Tell(socket.Server is null ? Refusal(operation, socket.Why) : new ServingChanged(socket.Entry));
         if (socket is { Server: null, Requesters.Count: > 0, WasServed: false, IsConfigured: false })
         {
-            sockets.Remove(socket.Address);
+            Drop(socket);
             return;
         }
 
@@ -284,13 +297,22 @@ internal sealed class ServingActor : UntypedActor, IWithTimers
 
     private void Remove(ServedSocket socket)
     {
-        sockets.Remove(socket.Address);
+        Drop(socket);
         foreach (var (operation, requester) in socket.Requesters)
             Refuse(requester, operation, Errno.EBUSY, $"{socket.Address} was to be served no more, meanwhile.");
         foreach (var (requester, entry) in socket.Enders)
             requester.Tell(new ServingChanged(entry));
         AnswerCloser();
     }
+
+    private void Drop(ServedSocket socket)
+    {
+        sockets.Remove(socket.Address);
+        TellServed();
+    }
+
+    private void TellServed() =>
+        attachments.Tell(new ServedDevices(sockets.ToImmutableDictionary(static entry => entry.Key, static entry => entry.Value.Path)));
 
     private void AnswerCloser()
     {

@@ -42,9 +42,10 @@ internal sealed record DeviceDescription(
         {
             var asked = new VfioRegionInfo((uint)VfioRegionInfo.WireSize, RegionFlags.None, (uint)region, 0, 0, 0);
             var told = server.Ask<VfioRegionInfo, VfioRegionInfo>(Command.DeviceGetRegionInfo, asked);
-            if (!told.IsOk)
+            if (!told.IsOk && server.IsOver)
                 return told.Error;
-            sizes[region] = told.Value.Size;
+            // A region that is refused is one that the device does not have.
+            sizes[region] = told.IsOk ? told.Value.Size : 0;
         }
 
         if (sizes[RegionIndex.Config] < ConfigOffset.ConventionalSize)
@@ -76,11 +77,13 @@ internal sealed record DeviceDescription(
         {
             var asked = new VfioIrqInfo((uint)VfioIrqInfo.WireSize, IrqFlags.None, (uint)index, 0);
             var told = server.Ask<VfioIrqInfo, VfioIrqInfo>(Command.DeviceGetIrqInfo, asked);
-            if (!told.IsOk)
+            if (!told.IsOk && server.IsOver)
                 return told.Error;
-            if (told.Value.Count > MostVectors[index])
+            // An index that is refused is one that the device does not have: so the kernel's mtty refuses MSI-X.
+            var count = told.IsOk ? told.Value.Count : 0;
+            if (count > MostVectors[index])
                 return Wrong("The vfio-user device has more interrupts of a kind than PCI knows.");
-            irqs.Add(told.Value.Info with { Index = (IrqIndex)index });
+            irqs.Add(new IrqInfo((IrqIndex)index, told.IsOk ? told.Value.Flags : IrqFlags.None, (int)count));
         }
 
         return irqs.MoveToImmutable();

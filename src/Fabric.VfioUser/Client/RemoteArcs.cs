@@ -25,12 +25,7 @@ internal sealed class RemoteArcs(RemoteMigration device, MigrationFlags flags) :
         };
     }
 
-    /// <summary>A server need not have this feature; then nothing is known of the size, and 0 is what is there at least.</summary>
-    public VfioResult<ulong> GetDataSize()
-    {
-        var size = device.GetDataSize();
-        return size.IsOk || size.Error.Errno is Errno.EIO or Errno.ETIMEDOUT ? size : 0UL;
-    }
+    public VfioResult<ulong> GetDataSize() => device.GetDataSize();
 
     /// <summary>
     /// After a reset the device runs, also where its server keeps a migration state over a reset (facts §8). One that cannot be told is found at the

@@ -23,7 +23,7 @@ internal sealed class RemoteMigration(ServerConnection server, RemoteDma dma)
     {
         var read = Get<VfioDeviceFeatureMigration>(DeviceFeature.Migration);
         if (!read.IsOk)
-            return IsGone(read.Error) ? read.Error : MigrationFlags.None;
+            return server.IsOver ? read.Error : MigrationFlags.None;
         const MigrationFlags known = MigrationFlags.StopCopy | MigrationFlags.P2P | MigrationFlags.PreCopy;
         var flags = (MigrationFlags)read.Value.Flags & known;
         return (flags & MigrationFlags.StopCopy) != 0 ? flags : MigrationFlags.None;
@@ -35,18 +35,20 @@ internal sealed class RemoteMigration(ServerConnection server, RemoteDma dma)
         var read = Get<DeviceStatePayload>(DeviceFeature.MigDeviceState);
         if (!read.IsOk)
             return read.Error;
-        return Enum.IsDefined(read.Value.State) ? read.Value.State : Broken.NoMessage;
+        return Enum.IsDefined(read.Value.State) ? read.Value.State : server.Disbelieve();
     }
 
     /// <summary>The transition is over when this returns. Errors: the server's.</summary>
     public VfioResult SetState(MigrationState state) =>
         Set(DeviceFeature.MigDeviceState, new DeviceStatePayload(state, -1), server.Options.SlowDeadline);
 
-    /// <summary>Bytes of the state. Errors: the server's; a server need not have this feature (the specification does not).</summary>
+    /// <summary>Bytes of the state; 0 where the server does not tell: the specification has no such feature. Errors: EIO, ETIMEDOUT.</summary>
     public VfioResult<ulong> GetDataSize()
     {
         var read = Get<VfioDeviceFeatureMigDataSize>(DeviceFeature.MigDataSize);
-        return read.IsOk ? read.Value.StopCopyLength : read.Error;
+        if (read.IsOk)
+            return read.Value.StopCopyLength;
+        return server.IsOver ? read.Error : 0UL;
     }
 
     /// <summary>
@@ -61,7 +63,7 @@ internal sealed class RemoteMigration(ServerConnection server, RemoteDma dma)
             return read.Error;
         // Some pad the message to what was asked for: the length says what is in it (facts §8).
         var came = read.Value - MigDataPayload.WireSize;
-        return came >= 0 && told.Length <= (uint)came ? (int)told.Length : Broken.ShortAnswer;
+        return came >= 0 && told.Length <= (uint)came ? (int)told.Length : server.Disbelieve();
     }
 
     /// <summary>Errors: the server's.</summary>
@@ -87,7 +89,7 @@ internal sealed class RemoteMigration(ServerConnection server, RemoteDma dma)
     {
         var head = VfioDeviceFeature.Of(DeviceFeature.DmaLoggingStart, FeatureOps.Probe | FeatureOps.Set, 0);
         var probed = server.Call(Command.DeviceFeature, Bytes(in head), [], [], [], []);
-        return probed.IsOk || !IsGone(probed.Error) ? probed.IsOk : probed.Error;
+        return probed.IsOk || !server.IsOver ? probed.IsOk : probed.Error;
     }
 
     /// <summary>Errors: the server's.</summary>
@@ -113,7 +115,7 @@ internal sealed class RemoteMigration(ServerConnection server, RemoteDma dma)
             Command.DeviceFeature, Bytes(in head), MemoryMarshal.AsBytes(new ReadOnlySpan<LoggingReportPayload>(in asked)), [], told, bitmap);
         if (!read.IsOk)
             return read.Error;
-        return read.Value == told.Length + bitmap.Length ? VfioResult.Ok : Broken.ShortAnswer;
+        return read.Value == told.Length + bitmap.Length ? VfioResult.Ok : server.Disbelieve();
     }
 
     private VfioResult<T> Get<T>(DeviceFeature feature) where T : unmanaged, IUapiStruct<T>
@@ -124,7 +126,7 @@ internal sealed class RemoteMigration(ServerConnection server, RemoteDma dma)
         var read = server.Call(Command.DeviceFeature, Bytes(in head), [], [], told, MemoryMarshal.AsBytes(new Span<T>(ref payload)));
         if (!read.IsOk)
             return read.Error;
-        return read.Value == told.Length + Unsafe.SizeOf<T>() ? payload : Broken.ShortAnswer;
+        return read.Value == told.Length + Unsafe.SizeOf<T>() ? payload : server.Disbelieve();
     }
 
     private VfioResult Set<T>(DeviceFeature feature, T payload, TimeSpan within) where T : unmanaged, IUapiStruct<T> =>
@@ -135,9 +137,6 @@ internal sealed class RemoteMigration(ServerConnection server, RemoteDma dma)
         var head = VfioDeviceFeature.Of(feature, FeatureOps.Set, data.Length);
         return server.Call(Command.DeviceFeature, Bytes(in head), data, [], [], [], within).Error;
     }
-
-    /// <summary>There is no server any more; any other error is an answer of one that does not have what it was asked for.</summary>
-    private static bool IsGone(VfioError error) => error.Errno is Errno.EIO or Errno.ETIMEDOUT;
 
     private static ReadOnlySpan<byte> Bytes<T>(ref readonly T payload) where T : unmanaged => MemoryMarshal.AsBytes(new ReadOnlySpan<T>(in payload));
 }

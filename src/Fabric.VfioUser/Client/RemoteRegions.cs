@@ -24,7 +24,7 @@ internal static class RemoteRegions
             if (!read.IsOk)
                 return read.Error;
             if (told != asked || read.Value != RegionAccessPayload.WireSize + part.Length)
-                return Broken.ShortAnswer;
+                return server.Disbelieve();
             destination = destination[part.Length..];
             offset += (ulong)part.Length;
         }
@@ -45,7 +45,7 @@ internal static class RemoteRegions
             if (!written.IsOk)
                 return written.Error;
             if (told != asked)
-                return Broken.ShortAnswer;
+                return server.Disbelieve();
             source = source[part.Length..];
             offset += (ulong)part.Length;
         }

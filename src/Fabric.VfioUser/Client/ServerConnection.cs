@@ -57,6 +57,16 @@ internal sealed class ServerConnection : IDisposable
 
     public ClientOptions Options => options;
 
+    /// <summary>The server is not spoken to any more: what is asked fails with why.</summary>
+    public bool IsOver
+    {
+        get
+        {
+            lock (gate)
+                return over.Errno != Errno.None;
+        }
+    }
+
     /// <summary>
     /// Connects and agrees on a version. Errors: ENODEV where nobody listens, EBUSY, EACCES; EOPNOTSUPP for another version; what the server refuses
     /// with; EIO, ETIMEDOUT.
@@ -117,7 +127,7 @@ internal sealed class ServerConnection : IDisposable
         var asked = Call(command, MemoryMarshal.AsBytes(new ReadOnlySpan<TRequest>(in request)), [], [], room, [], within);
         if (!asked.IsOk)
             return asked.Error;
-        return asked.Value >= Unsafe.SizeOf<TReply>() ? reply : Broken.ShortAnswer;
+        return asked.Value >= Unsafe.SizeOf<TReply>() ? reply : Disbelieve();
     }
 
     /// <summary>
@@ -192,6 +202,13 @@ internal sealed class ServerConnection : IDisposable
             exchange.Fail(why);
     }
 
+    /// <summary>Ends the connection of a server whose answer is not that of the request; what that fails with.</summary>
+    public VfioError Disbelieve()
+    {
+        End(Broken.WrongAnswer);
+        return Broken.WrongAnswer;
+    }
+
     public void Dispose() => End(Broken.LetGo);
 
     private VfioResult Agree()
@@ -207,7 +224,7 @@ internal sealed class ServerConnection : IDisposable
         if (!answered.IsOk)
             return answered.Error;
         if (answered.Value < VersionPayload.WireSize)
-            return Broken.ShortAnswer;
+            return Disbelieve();
         if (version != proposed)
             return VfioResult.Fail(Errno.EOPNOTSUPP, "The vfio-user server speaks another version than 0.0; use one that speaks that.");
         var capabilities = PeerCapabilities.Read(text.AsSpan(0, answered.Value - VersionPayload.WireSize));
@@ -365,7 +382,7 @@ internal sealed class ServerConnection : IDisposable
         }
 
         if ((header.Flags & MessageFlags.Error) != 0)
-            exchange.Fail(Refusal(header.Error));
+            exchange.Fail(Broken.Refusal(header));
         else
             exchange.Complete((int)length);
         return default;
@@ -430,10 +447,6 @@ internal sealed class ServerConnection : IDisposable
     private static long Deadline(TimeSpan within) => Environment.TickCount64 + (long)within.TotalMilliseconds;
 
     private static TimeSpan Left(long deadline) => TimeSpan.FromMilliseconds(Math.Clamp(deadline - Environment.TickCount64, 0, int.MaxValue));
-
-    /// <summary>A number that is no errno, or none at all, is the server's own trouble.</summary>
-    private static VfioError Refusal(uint errno) =>
-        new(errno is > 0 and < 4096 ? (Errno)errno : Errno.EIO, "The vfio-user server refused the request; its log says why.");
 
     /// <summary>A request that is not answered yet. Taken from the table by who answers it.</summary>
     private sealed class Exchange

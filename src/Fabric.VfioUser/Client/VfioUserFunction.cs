@@ -26,6 +26,7 @@ internal sealed class VfioUserFunction : IPciFunction, IDisposable
         (Address, this.server, this.device) = (address, server, device);
         dma = new RemoteDma(server, threads);
         interrupts = new RemoteInterrupts(server, device.Irqs, threads);
+        ResetMethods = device.HasReset ? [ResetMethod.DeviceSpecific] : [];
         Platform = new RemotePlatform(new RemoteMigration(server, dma));
         server.ServeWith(dma);
     }
@@ -48,7 +49,7 @@ internal sealed class VfioUserFunction : IPciFunction, IDisposable
 
     public PciRom Rom => new(device.RomBytes, device.RomBytes, 0);
 
-    public IReadOnlyList<string> ResetMethods => device.HasReset ? [ResetMethod.DeviceSpecific] : [];
+    public IReadOnlyList<string> ResetMethods { get; }
 
     public IFunctionInterrupts Interrupts => interrupts;
 

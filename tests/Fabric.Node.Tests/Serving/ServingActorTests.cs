@@ -1,7 +1,10 @@
 using System.Net.Sockets;
+using System.Threading.Channels;
 using Akka.Actor;
+using Akka.Actor.Dsl;
 using Fabric.Devices;
 using Fabric.Migration.Fleet;
+using Fabric.Migration.Hosts;
 using Fabric.Migration.Wire;
 using Fabric.Node.Configuration;
 using Fabric.Node.Hosting;
@@ -82,6 +85,20 @@ public sealed class ServingActorTests : IDisposable
     }
 
     [Fact]
+    public async Task No_claim_is_offered_what_is_served_until_that_is_ended()
+    {
+        await using var host = Start();
+        using var claims = new Claims(host);
+        Assert.Equal([Device], (await claims.PlanAsync()).Devices);
+        await AskAsync(host, new ServeFunction(Device, Socket, By));
+        var refused = await claims.PlanAsync();
+        Assert.Equal(
+            [$"alpha/{Device} is held by the socket {Socket}, on which its host serves it; release it, or choose another device."], refused.Reasons);
+        await AskAsync(host, new EndServing(Device, By));
+        Assert.Equal([Device], (await claims.PlanAsync()).Devices);
+    }
+
+    [Fact]
     public async Task What_is_configured_is_served_from_the_start_and_its_socket_goes_with_the_host()
     {
         using (var dead = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
@@ -130,6 +147,35 @@ public sealed class ServingActorTests : IDisposable
         new DeviceOperations("alpha", host.Devices, host.Serving, TimeProvider.System).RunAsync(operation);
 
     private static async Task<ServedEntry[]> ServedAsync(HostSystem host) => Assert.IsType<ServedRead>(await AskAsync(host, new ReadServed())).Served;
+
+    /// <summary>Stands for the fabric above a host.</summary>
+    private sealed class Claims : IDisposable
+    {
+        private readonly HostSystem host;
+        private readonly Channel<object> told = Channel.CreateUnbounded<object>();
+        private readonly IActorRef gateway;
+
+        public Claims(HostSystem host)
+        {
+            this.host = host;
+            var writer = told.Writer;
+            gateway = host.System.ActorOf(dsl => dsl.ReceiveAny((message, _) => writer.TryWrite(message)));
+            host.Attachments.Tell(new UplinkConnected(gateway));
+        }
+
+        public async Task<TargetPlanned> PlanAsync()
+        {
+            host.Attachments.Tell(new PlanTarget("c1", 0, [new DeviceNeed("accelerator-vf", Device)]));
+            while (true)
+            {
+                var next = told.Reader.ReadAsync(TestContext.Current.CancellationToken).AsTask();
+                if (await next.WaitAsync(Patience, TestContext.Current.CancellationToken) is TargetPlanned planned)
+                    return planned;
+            }
+        }
+
+        public void Dispose() => host.System.Stop(gateway);
+    }
 
     private static Task<HostDone> DoneAsync(HostSystem host, DeviceCommand command) =>
         host.Devices.Ask<HostDone>(command, Patience, TestContext.Current.CancellationToken);

@@ -154,6 +154,35 @@ public sealed class HostileServerTests
     }
 
     [Fact]
+    public async Task Regions_and_interrupts_that_a_server_refuses_are_those_that_its_device_does_not_have()
+    {
+        await using var server = new ScriptedServer(static (talk, asked) =>
+        {
+            var isRefused = asked.Header.Command == Command.DeviceGetIrqInfo
+                || (asked.Header.Command == Command.DeviceGetRegionInfo && ScriptedServer.Read<VfioRegionInfo>(asked).Index != RegionIndex.Config);
+            if (isRefused)
+                talk.Refuse(asked, Errno.EINVAL);
+            return isRefused;
+        });
+        using var function = Open(server, Patient).Value;
+        Assert.All(function.Bars, static bar => Assert.Equal(PciBar.None, bar));
+        Assert.False(function.Interrupts.HasLine);
+        Assert.Equal(Errno.ENODEV, function.Interrupts.Allocate(IrqIndex.Msix, 1).Error.Errno);
+    }
+
+    [Fact]
+    public async Task A_config_space_that_a_server_refuses_is_EINVAL_and_no_device()
+    {
+        await using var server = new ScriptedServer(static (talk, asked) =>
+        {
+            if (asked.Header.Command == Command.DeviceGetRegionInfo)
+                talk.Refuse(asked, Errno.EINVAL);
+            return asked.Header.Command == Command.DeviceGetRegionInfo;
+        });
+        Assert.Equal(Errno.EINVAL, Open(server, Patient).Error.Errno);
+    }
+
+    [Fact]
     public async Task Descriptors_that_come_with_any_answer_are_closed()
     {
         using var memory = new ClientMemoryFile(4096, isSealed: true);

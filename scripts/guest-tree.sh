@@ -31,12 +31,14 @@ install_tree() {
     chroot "$root" apt-get install -y -q --no-install-recommends busybox-static >&2
 }
 
-# unpack_package FOLDER PACKAGE...: into a folder of the tree. Kernels are unpacked, not installed: their scripts would make an initramfs that nobody boots.
+# unpack_package FOLDER PACKAGE...: into a folder of the tree. Kernels are unpacked, not installed: their scripts would make an initramfs that nobody
+# boots.
 unpack_package() {
     local to=$1
     shift
-    chroot "$root" sh -c 'to=$0; mkdir -p "$to/debs" && cd "$to/debs" && apt-get download -q "$@" && for deb in *.deb; do dpkg -x "$deb" "$to"; done && rm -r "$to/debs"' \
-        "$to" "$@" >&2
+    mkdir -p "$root$to/debs"
+    chroot "$root" sh -c 'cd "$0/debs" && apt-get download -q "$@" && for deb in *.deb; do dpkg -x "$deb" "$0"; done' "$to" "$@" >&2
+    rm -r "$root$to/debs"
 }
 
 # kernel_package META: the kernel that a metapackage stands for.

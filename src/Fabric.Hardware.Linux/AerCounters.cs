@@ -3,7 +3,9 @@ using Fabric.Pci;
 
 namespace Fabric.Hardware.Linux;
 
-/// <summary>The kernel's counters of a function's errors (sysfs: aer_dev_*), and of those of the root port above it. Absent where AER is off.</summary>
+/// <summary>
+/// The kernel's counters of a function's errors (sysfs: aer_dev_*), and of those of the root port above it. Absent where AER is off.
+/// </summary>
 /// <param name="folder">The function's folder in sysfs.</param>
 internal sealed class AerCounters(string folder)
 {
@@ -24,7 +26,9 @@ internal sealed class AerCounters(string folder)
 
     /// <summary>What a counter's file ends with: <c>TOTAL_ERR_NONFATAL 2</c>.</summary>
     private static ulong Total(string folder, string name) =>
-        TextOf(folder, name) is { } text && ulong.TryParse(text.AsSpan(text.LastIndexOf(' ') + 1), CultureInfo.InvariantCulture, out var total) ? total : 0;
+        TextOf(folder, name) is { } text && ulong.TryParse(text.AsSpan(text.LastIndexOf(' ') + 1), CultureInfo.InvariantCulture, out var total)
+            ? total
+            : 0;
 
     private static ulong Number(string folder, string name) =>
         TextOf(folder, name) is { } text && ulong.TryParse(text, CultureInfo.InvariantCulture, out var number) ? number : 0;

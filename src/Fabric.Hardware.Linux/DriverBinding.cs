@@ -51,7 +51,9 @@ public sealed class DriverBinding(string journal, FunctionUses uses, string sysf
             var before = new BindingBefore(DriverOf(folder), OverrideOf(folder));
             WriteDown(function, before);
             var bound = Bind(function, folder, VfioDriver);
-            return bound.IsOk || !GiveBack(function).IsOk ? bound : VfioResult.Fail(bound.Error.Errno, $"{bound.Error.Sentence} It has been given back.");
+            return bound.IsOk || !GiveBack(function).IsOk
+                ? bound
+                : VfioResult.Fail(bound.Error.Errno, $"{bound.Error.Sentence} It has been given back.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -60,7 +62,9 @@ public sealed class DriverBinding(string journal, FunctionUses uses, string sysf
         }
     }
 
-    /// <summary>Undoes <see cref="Take"/>: its driver_override and its driver are what they were. Errors: ENOENT it was not taken; ENODEV; EACCES; EIO.</summary>
+    /// <summary>
+    /// Undoes <see cref="Take"/>: its driver_override and its driver are what they were. Errors: ENOENT it was not taken; ENODEV; EACCES; EIO.
+    /// </summary>
     public VfioResult GiveBack(PciAddress function)
     {
         var entry = EntryOf(function);
@@ -95,7 +99,8 @@ public sealed class DriverBinding(string journal, FunctionUses uses, string sysf
             Sysfs.Write(Path.Combine(bus, "drivers_probe"), function.ToString());
         return DriverOf(folder) == driver
             ? VfioResult.Ok
-            : VfioResult.Fail(Errno.EINVAL, $"{function} is bound to {DriverOf(folder) ?? "no driver"}, not to {driver ?? "none"}: see the kernel's log for why.");
+            : VfioResult.Fail(
+                Errno.EINVAL, $"{function} is bound to {DriverOf(folder) ?? "no driver"}, not to {driver ?? "none"}: see the kernel's log for why.");
     }
 
     private void WriteDown(PciAddress function, BindingBefore before)

@@ -4,7 +4,9 @@ using Fabric.Vfio;
 
 namespace Fabric.Hardware.Linux;
 
-/// <summary>What people want to know of a function: its name, its link, what errors the kernel has counted. What sysfs does not say is left out.</summary>
+/// <summary>
+/// What people want to know of a function: its name, its link, what errors the kernel has counted. What sysfs does not say is left out.
+/// </summary>
 internal static class FunctionFacts
 {
     private static readonly (string File, string Name)[] Errors =
@@ -46,7 +48,9 @@ internal static class FunctionFacts
         var words = folder.OptionalWords(file);
         if (words.Count < 2 || words.Count % 2 != 0)
             return null;
-        var counted = words.Chunk(2).Where(static pair => pair[1] != "0").ToLookup(static pair => pair[0].StartsWith("TOTAL_", StringComparison.Ordinal));
+        var counted = words.Chunk(2)
+            .Where(static pair => pair[1] != "0")
+            .ToLookup(static pair => pair[0].StartsWith("TOTAL_", StringComparison.Ordinal));
         var parts = string.Join(", ", counted[false].Select(static pair => $"{pair[0]} {pair[1]}"));
         return parts.Length == 0 ? words[^1] : $"{words[^1]} ({parts})";
     }

@@ -3,7 +3,9 @@ using Fabric.Pci;
 
 namespace Fabric.Hardware.Linux;
 
-/// <summary>What this machine itself needs a function for: the disks behind it that are mounted or swapped to, the interfaces behind it that have routes.</summary>
+/// <summary>
+/// What this machine itself needs a function for: the disks behind it that are mounted or swapped to, the interfaces behind it that have routes.
+/// </summary>
 /// <param name="sysfs">Where sysfs is mounted.</param>
 /// <param name="proc">Where procfs is mounted.</param>
 public sealed class FunctionUses(string sysfs = "/sys", string proc = "/proc")
@@ -75,7 +77,9 @@ public sealed class FunctionUses(string sysfs = "/sys", string proc = "/proc")
             return [];
         var target = Sysfs.Real(folder);
         var routed = Lines(Path.Combine(proc, "net", "route")).Skip(1).Select(static fields => fields.ElementAtOrDefault(RouteInterface))
-            .Concat(Lines(Path.Combine(proc, "net", "ipv6_route")).Where(static fields => !IsAutomatic(fields)).Select(static fields => fields.ElementAtOrDefault(Route6Interface)))
+            .Concat(Lines(Path.Combine(proc, "net", "ipv6_route"))
+                .Where(static fields => !IsAutomatic(fields))
+                .Select(static fields => fields.ElementAtOrDefault(Route6Interface)))
             .ToHashSet();
         return Directory.EnumerateFileSystemEntries(all)
             .Where(entry => Sysfs.IsBelow(Sysfs.Real(entry), target))
@@ -86,7 +90,8 @@ public sealed class FunctionUses(string sysfs = "/sys", string proc = "/proc")
 
     /// <summary>Link-local and multicast: every interface that is up has those.</summary>
     private static bool IsAutomatic(string[] fields) =>
-        fields.Length <= Route6Interface || fields[0].StartsWith("fe8", StringComparison.Ordinal) || fields[0].StartsWith("ff", StringComparison.Ordinal);
+        fields.Length <= Route6Interface ||
+        fields[0].StartsWith("fe8", StringComparison.Ordinal) || fields[0].StartsWith("ff", StringComparison.Ordinal);
 
     private static IEnumerable<string[]> Lines(string file) => File.Exists(file)
         ? File.ReadLines(file).Select(static line => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Fabric.Hardware.Linux.Kernel;
 using Fabric.Pci;
 using Fabric.Vfio;
@@ -64,7 +65,9 @@ internal sealed class KernelFunction : IPciFunction, IDisposable
 
     public IFunctionInterrupts Interrupts => interrupts;
 
-    /// <summary>The core alone: what drivers reach beside a function (the PF's driver, firmware) is not there of real ones, so only a person chooses one.</summary>
+    /// <summary>
+    /// The core alone: what drivers reach beside a function (the PF's driver, firmware) is not there of real ones, so only a person chooses one.
+    /// </summary>
     public string? WantedDriver => VfioDriver;
 
     public IReadOnlyList<FunctionFact> Facts => FunctionFacts.Read(new FunctionFolder(folder), Ids, bus.Names);
@@ -75,7 +78,9 @@ internal sealed class KernelFunction : IPciFunction, IDisposable
     /// <summary>The kernel waits for it to be let go: sysfs unbind or remove, unplug, or its VFs being taken away.</summary>
     public bool IsWantedBack { get; private set; }
 
-    /// <summary>Hears of ERR and REQ from now on, from the hardware's thread. Some functions have no ERR: a kernel before 7 asks for a PCIe capability.</summary>
+    /// <summary>
+    /// Hears of ERR and REQ from now on, from the hardware's thread. Some functions have no ERR: a kernel before 7 asks for a PCIe capability.
+    /// </summary>
     public void ReportTo(Action<BusEvent> sink)
     {
         var error = interrupts.Listen(IrqIndex.Err, new Told(() => sink(new AerReported(Error()))));
@@ -115,7 +120,9 @@ internal sealed class KernelFunction : IPciFunction, IDisposable
 
     // ---- Resets, DMA, VFs ------------------------------------------------------------------------------------------------------------
 
-    /// <summary>The kernel tries its methods in their order, so a method that is not its first is made the only one meanwhile (sysfs: reset_method).</summary>
+    /// <summary>
+    /// The kernel tries its methods in their order, so a method that is not its first is made the only one meanwhile (sysfs: reset_method).
+    /// </summary>
     public VfioResult Reset(string method)
     {
         if (!ResetMethods.Contains(method))
@@ -161,7 +168,8 @@ internal sealed class KernelFunction : IPciFunction, IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return VfioResult.Fail(Errno.EIO, "The kernel does not change the number of VFs: vfio-pci asks for enable_sriov=1, and VFs that are there go first.");
+            return VfioResult.Fail(
+                Errno.EIO, "The kernel does not change the number of VFs: vfio-pci asks for enable_sriov=1, and VFs that are there go first.");
         }
     }
 
@@ -197,8 +205,9 @@ internal sealed class KernelFunction : IPciFunction, IDisposable
             if ((ushort)head == AerCapability)
             {
                 ReadConfig(at + AerHeaderLogOffset, dwords);
-                return new AerRecord(Address, severity, ReadDword(at + AerUncorrectableStatus), new AerHeaderLog(
-                    BitConverter.ToUInt32(dwords), BitConverter.ToUInt32(dwords[4..]), BitConverter.ToUInt32(dwords[8..]), BitConverter.ToUInt32(dwords[12..])));
+                var log = MemoryMarshal.Cast<byte, uint>(dwords);
+                return new AerRecord(
+                    Address, severity, ReadDword(at + AerUncorrectableStatus), new AerHeaderLog(log[0], log[1], log[2], log[3]));
             }
 
             at = (int)(head >> 20) & ~3;

@@ -86,7 +86,9 @@ public sealed class LinuxPciBus : IPciBus, IDisposable
         return found.Device.HotReset(functions.Values.Where(other => affected.Contains(other.Address)).Select(static other => other.Device));
     }
 
-    /// <summary>Lets a function go. One that the kernel had asked for goes wherever it was to go; any other is removed from the machine's bus.</summary>
+    /// <summary>
+    /// Lets a function go. One that the kernel had asked for goes wherever it was to go; any other is removed from the machine's bus.
+    /// </summary>
     public VfioResult Remove(PciAddress function)
     {
         if (Take(function) is not { } taken)
@@ -155,7 +157,8 @@ public sealed class LinuxPciBus : IPciBus, IDisposable
         switch (happened.Action)
         {
             case "bind" or "unbind":
-                ThreadPool.UnsafeQueueUserWorkItem(static work => work.Bus.OpenAfter(work.Function), (Bus: this, happened.Function), preferLocal: false);
+                ThreadPool.UnsafeQueueUserWorkItem(
+                    static work => work.Bus.OpenAfter(work.Function), (Bus: this, happened.Function), preferLocal: false);
                 break;
             case "remove":
                 Vanish(happened.Function);

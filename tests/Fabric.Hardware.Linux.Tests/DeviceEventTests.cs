@@ -8,7 +8,9 @@ public class DeviceEventTests
     [Fact]
     public void A_function_that_is_bound_is_told_with_its_driver() => Assert.Equal(
         new DeviceEvent("bind", PciAddress.Parse("0000:01:00.0"), "vfio-pci"),
-        Parse("bind@/devices/pci0000:00/0000:00:08.0/0000:01:00.0", "ACTION=bind", "DEVPATH=/devices/pci0000:00/0000:00:08.0/0000:01:00.0", "SUBSYSTEM=pci", "DRIVER=vfio-pci", "PCI_SLOT_NAME=0000:01:00.0", "SEQNUM=2101"));
+        Parse(
+            "bind@/devices/pci0000:00/0000:00:08.0/0000:01:00.0", "ACTION=bind", "DEVPATH=/devices/pci0000:00/0000:00:08.0/0000:01:00.0",
+            "SUBSYSTEM=pci", "DRIVER=vfio-pci", "PCI_SLOT_NAME=0000:01:00.0", "SEQNUM=2101"));
 
     [Fact]
     public void A_function_that_is_gone_has_no_driver() => Assert.Equal(

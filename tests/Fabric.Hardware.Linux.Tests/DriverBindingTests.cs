@@ -3,7 +3,9 @@ using Fabric.Vfio;
 
 namespace Fabric.Hardware.Linux.Tests;
 
-/// <summary>On a tree where writing changes files and nothing else: what is refused, and what is left of what does not work. The lab has it work.</summary>
+/// <summary>
+/// On a tree where writing changes files and nothing else: what is refused, and what is left of what does not work. The lab has it work.
+/// </summary>
 public sealed class DriverBindingTests : IDisposable
 {
     private static readonly PciAddress Function = PciAddress.Parse("0000:3b:00.0");
@@ -50,7 +52,8 @@ public sealed class DriverBindingTests : IDisposable
     {
         var function = AddBindable();
         tree.AddClass("block", "nvme0n1", function, ("dev", "259:0"));
-        File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(proc, "self")).FullName, "mountinfo"), "22 1 259:0 / / rw - ext4 /dev/nvme0n1 rw\n");
+        var self = Directory.CreateDirectory(Path.Combine(proc, "self")).FullName;
+        File.WriteAllText(Path.Combine(self, "mountinfo"), "22 1 259:0 / / rw - ext4 /dev/nvme0n1 rw\n");
 
         var refused = Binding.Take(Function);
 

@@ -95,7 +95,8 @@ internal sealed class ContainerSpace : AddressSpace
     {
         var name = Encoding.UTF8.GetBytes(token is { } uuid ? $"{device} vf_token={uuid}\0" : $"{device}\0");
         var opened = KernelCall.Ioctl(
-            group, GroupIoctls.GetDeviceFd, name.AsSpan(), "GROUP_GET_DEVICE_FD failed: EACCES asks for the VF token of its PF, ENODEV for vfio-pci as its driver.");
+            group, GroupIoctls.GetDeviceFd, name.AsSpan(),
+            "GROUP_GET_DEVICE_FD failed: EACCES asks for the VF token of its PF, ENODEV for vfio-pci as its driver.");
         return opened.IsOk ? new Descriptor(opened.Value) : opened.Error;
     }
 
@@ -107,9 +108,11 @@ internal sealed class ContainerSpace : AddressSpace
 
     private protected override VfioResult<int> Map(DmaMapping mapping, ulong address)
     {
-        var flags = ((mapping.Access & DmaAccess.Read) != 0 ? DmaMapFlags.Read : 0) | ((mapping.Access & DmaAccess.Write) != 0 ? DmaMapFlags.Write : 0);
+        var flags = ((mapping.Access & DmaAccess.Read) != 0 ? DmaMapFlags.Read : 0) |
+            ((mapping.Access & DmaAccess.Write) != 0 ? DmaMapFlags.Write : 0);
         var request = new VfioIommuType1DmaMap((uint)VfioIommuType1DmaMap.WireSize, flags, address, mapping.Iova, mapping.Length);
-        return KernelCall.Ioctl(container, ContainerIoctls.IommuMapDma, ref request, "IOMMU_MAP_DMA failed: ENOMEM asks for a higher limit of locked memory.");
+        return KernelCall.Ioctl(
+            container, ContainerIoctls.IommuMapDma, ref request, "IOMMU_MAP_DMA failed: ENOMEM asks for a higher limit of locked memory.");
     }
 
     private static VfioResult<int> Join(Descriptor container, Descriptor group)
@@ -151,12 +154,14 @@ internal sealed class IoasSpace : AddressSpace
             return opened;
         var uuid = token is { } given ? new VfToken(given) : default;
         var bind = new VfioDeviceBindIommufd(
-            (uint)VfioDeviceBindIommufd.WireSize, token is null ? BindFlags.None : BindFlags.Token, iommufd.Number, 0, token is null ? 0 : (ulong)&uuid);
+            (uint)VfioDeviceBindIommufd.WireSize, token is null ? BindFlags.None : BindFlags.Token, iommufd.Number, 0,
+            token is null ? 0 : (ulong)&uuid);
         // A kernel that knows no token takes no larger structure with one in it; without one the shorter is what every kernel knows.
         if (token is null)
             bind = bind with { Argsz = (uint)VfioDeviceBindIommufd.MinSize };
         var bound = KernelCall.Ioctl(
-            opened.Value, DeviceIoctls.BindIommufd, ref bind, "BIND_IOMMUFD failed: EACCES asks for the VF token of its PF, EPERM for a viable group, EBUSY has it open.");
+            opened.Value, DeviceIoctls.BindIommufd, ref bind,
+            "BIND_IOMMUFD failed: EACCES asks for the VF token of its PF, EPERM for a viable group, EBUSY has it open.");
         var attach = new VfioDeviceAttachIommufdPt((uint)VfioDeviceAttachIommufdPt.MinSize, AttachFlags.None, id, 0);
         var attached = bound.IsOk ? KernelCall.Ioctl(opened.Value, DeviceIoctls.AttachIommufdPt, ref attach, "ATTACH_IOMMUFD_PT failed.") : bound;
         if (attached.IsOk)
@@ -175,8 +180,10 @@ internal sealed class IoasSpace : AddressSpace
     private protected override VfioResult<int> Map(DmaMapping mapping, ulong address)
     {
         var flags = IoasMapFlags.FixedIova |
-            ((mapping.Access & DmaAccess.Read) != 0 ? IoasMapFlags.Readable : 0) | ((mapping.Access & DmaAccess.Write) != 0 ? IoasMapFlags.Writeable : 0);
+            ((mapping.Access & DmaAccess.Read) != 0 ? IoasMapFlags.Readable : 0) |
+            ((mapping.Access & DmaAccess.Write) != 0 ? IoasMapFlags.Writeable : 0);
         var request = new IommuIoasMap((uint)IommuIoasMap.WireSize, flags, id, 0, address, mapping.Length, mapping.Iova);
-        return KernelCall.Ioctl(iommufd, IommufdIoctls.IoasMap, ref request, "IOMMU_IOAS_MAP failed: ENOMEM asks for a higher limit of locked memory.");
+        return KernelCall.Ioctl(
+            iommufd, IommufdIoctls.IoasMap, ref request, "IOMMU_IOAS_MAP failed: ENOMEM asks for a higher limit of locked memory.");
     }
 }

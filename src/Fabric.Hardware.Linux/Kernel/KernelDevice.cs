@@ -31,7 +31,9 @@ public sealed class KernelDevice : IDisposable
     /// <summary>What its DMA reaches, with all devices of its group.</summary>
     internal AddressSpace Space => space;
 
-    /// <summary>GET_INFO and every GET_REGION_INFO: they do not change while the device is open. Errors: the kernel's; the descriptor is the caller's still.</summary>
+    /// <summary>
+    /// GET_INFO and every GET_REGION_INFO: they do not change while the device is open. Errors: the kernel's; the descriptor is the caller's still.
+    /// </summary>
     internal static VfioResult<KernelDevice> Describe(Descriptor file, KernelVfio vfio, AddressSpace space)
     {
         var info = new VfioDeviceInfo((uint)VfioDeviceInfo.WireSize, 0, 0, 0, 0, 0);
@@ -96,15 +98,18 @@ public sealed class KernelDevice : IDisposable
         }
     }
 
-    /// <summary>mmap(2) of a whole region. Touched while the function's memory is off it ends the process with SIGBUS. Errors: EINVAL it cannot be mapped; ENOMEM.</summary>
+    /// <summary>
+    /// mmap(2) of a whole region. Touched while the function's memory is off it ends the process with SIGBUS. Errors: EINVAL it cannot be mapped;
+    /// ENOMEM.
+    /// </summary>
     internal VfioResult<FileMapping> Map(int region)
     {
         if ((FlagsOf(region) & RegionFlags.Mmap) == 0)
             return new VfioError(Errno.EINVAL, "The region cannot be mapped: its flags say so.");
-        return FileMapping.Create(file, regions[region].Offset, (regions[region].Size + PageBytes - 1) & ~(ulong)(PageBytes - 1), Libc.ProtectRead | Libc.ProtectWrite)
-            is { } mapping
-                ? mapping
-                : KernelCall.Failure("mmap(2) of the device failed.");
+        var length = (regions[region].Size + PageBytes - 1) & ~(ulong)(PageBytes - 1);
+        return FileMapping.Create(file, regions[region].Offset, length, Libc.ProtectRead | Libc.ProtectWrite) is { } mapping
+            ? mapping
+            : KernelCall.Failure("mmap(2) of the device failed.");
     }
 
     // ---- Interrupts ------------------------------------------------------------------------------------------------------------------
@@ -131,7 +136,8 @@ public sealed class KernelDevice : IDisposable
 
     /// <summary>SET_IRQS with an eventfd for one vector; null detaches it.</summary>
     internal VfioResult<int> SetTrigger(IrqIndex index, int vector, EventFd? eventfd) => SetIrqs(new SetIrqs(
-        (uint)index, (uint)vector, 1, IrqSetFlags.DataEventfd | IrqSetFlags.ActionTrigger, Events: new[] { new EventRef(eventfd?.Number ?? -1, eventfd) }));
+        (uint)index, (uint)vector, 1, IrqSetFlags.DataEventfd | IrqSetFlags.ActionTrigger,
+        Events: new[] { new EventRef(eventfd?.Number ?? -1, eventfd) }));
 
     /// <summary>SET_IRQS that frees all vectors of an index.</summary>
     public VfioResult<int> DisableIrqs(IrqIndex index) =>
@@ -154,7 +160,8 @@ public sealed class KernelDevice : IDisposable
         {
             var buffer = new byte[VfioPciHotResetInfo.WireSize + (room * VfioPciDependentDevice.WireSize)];
             new VfioPciHotResetInfo((uint)buffer.Length, 0, 0).Encode(buffer);
-            var told = KernelCall.Ioctl(file, DeviceIoctls.GetPciHotResetInfo, buffer, "GET_PCI_HOT_RESET_INFO failed: ENODEV has neither slot nor bus to reset.");
+            var told = KernelCall.Ioctl(
+                file, DeviceIoctls.GetPciHotResetInfo, buffer, "GET_PCI_HOT_RESET_INFO failed: ENODEV has neither slot nor bus to reset.");
             if (told.IsOk)
             {
                 return VfioPciHotResetInfo.TryRead(buffer, out var head) && head.TryDevices(buffer, out var devices)
@@ -175,12 +182,14 @@ public sealed class KernelDevice : IDisposable
     public VfioResult HotReset(IEnumerable<KernelDevice> all)
     {
         ArgumentNullException.ThrowIfNull(all);
-        int[] groups = [.. all.Select(static device => device.space).OfType<ContainerSpace>().Distinct().Select(static group => group.GroupDescriptor)];
+        int[] groups =
+            [.. all.Select(static device => device.space).OfType<ContainerSpace>().Distinct().Select(static group => group.GroupDescriptor)];
         var buffer = new byte[VfioPciHotReset.WireSize + (groups.Length * sizeof(int))];
         new VfioPciHotReset((uint)buffer.Length, 0, (uint)groups.Length).Encode(buffer);
         for (var index = 0; index < groups.Length; index++)
             Unsafe.WriteUnaligned(ref buffer[VfioPciHotReset.WireSize + (index * sizeof(int))], groups[index]);
-        var reset = KernelCall.Ioctl(file, DeviceIoctls.PciHotReset, buffer, "PCI_HOT_RESET failed: EINVAL asks for every function of the slot or bus to be held here.");
+        var reset = KernelCall.Ioctl(
+            file, DeviceIoctls.PciHotReset, buffer, "PCI_HOT_RESET failed: EINVAL asks for every function of the slot or bus to be held here.");
         return reset.IsOk ? VfioResult.Ok : reset.Error;
     }
 

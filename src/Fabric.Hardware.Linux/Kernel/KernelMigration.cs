@@ -43,7 +43,9 @@ public sealed class KernelMigration(KernelDevice device)
     }
 }
 
-/// <summary>The data of a migrating device: read while it saves, written while it resumes. One caller at a time; a call may wait for the device.</summary>
+/// <summary>
+/// The data of a migrating device: read while it saves, written while it resumes. One caller at a time; a call may wait for the device.
+/// </summary>
 public sealed class KernelMigrationData : IDisposable
 {
     private readonly Descriptor file;

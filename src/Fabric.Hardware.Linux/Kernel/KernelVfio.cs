@@ -37,7 +37,9 @@ public sealed class KernelVfio(string sysfs = "/sys", string dev = "/dev")
 
     /// <summary>What this kernel has: cdevs go before groups, as newer kernels may have no groups any more.</summary>
     public KernelInterface Preferred =>
-        File.Exists(Path.Combine(dev, "iommu")) && Directory.Exists(Path.Combine(dev, "vfio", "devices")) ? KernelInterface.Cdev : KernelInterface.Group;
+        File.Exists(Path.Combine(dev, "iommu")) && Directory.Exists(Path.Combine(dev, "vfio", "devices"))
+            ? KernelInterface.Cdev
+            : KernelInterface.Group;
 
     /// <summary>
     /// Opens a function that is bound to vfio-pci; the kernel resets it. Errors: ENODEV it is not VFIO's, or has no IOMMU group; EPERM its group is
@@ -109,7 +111,10 @@ public sealed class KernelVfio(string sysfs = "/sys", string dev = "/dev")
         if (error.Errno != Errno.EPERM || new IommuGroups(sysfs).InTheWayOf(number) is not { IsEmpty: false } others)
             return error;
         var named = string.Join(", ", others.Select(static other => $"{other.Function} ({other.Driver})"));
-        return error with { Sentence = $"IOMMU group {number} is not viable: {named} in it have drivers of the host. Give them to vfio-pci as well, or unbind them." };
+        return error with
+        {
+            Sentence = $"IOMMU group {number} is not viable: {named} in it have drivers of the host. Give them to vfio-pci as well, or unbind them.",
+        };
     }
 
     private VfioResult<AddressSpace> AllocateIoas()

@@ -232,7 +232,8 @@ public sealed class KernelDeviceTests(TakenFunctions taken) : IClassFixture<Take
         Directory.EnumerateFileSystemEntries("/proc/self/fd").Select(static fd => new FileInfo(fd).LinkTarget ?? "").Count(IsDevice),
         File.ReadLines("/proc/self/maps").Count(IsDevice));
 
-    private static bool IsDevice(string text) => text.Contains("vfio", StringComparison.Ordinal) || text.Contains("/dev/iommu", StringComparison.Ordinal);
+    private static bool IsDevice(string text) =>
+        text.Contains("vfio", StringComparison.Ordinal) || text.Contains("/dev/iommu", StringComparison.Ordinal);
 
     private static uint Hex(string text) => uint.Parse(text.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
 }
@@ -266,7 +267,8 @@ internal sealed class EduDevice : IDisposable
         Device = device;
         Span<byte> command = stackalloc byte[2];
         device.Read(RegionIndex.Config, ConfigOffset.Command, command);
-        BinaryPrimitives.WriteUInt16LittleEndian(command, (ushort)(BinaryPrimitives.ReadUInt16LittleEndian(command) | (ushort)(PciCommand.MemorySpace | PciCommand.BusMaster)));
+        var on = (PciCommand)BinaryPrimitives.ReadUInt16LittleEndian(command) | PciCommand.MemorySpace | PciCommand.BusMaster;
+        BinaryPrimitives.WriteUInt16LittleEndian(command, (ushort)on);
         device.Write(RegionIndex.Config, ConfigOffset.Command, command);
     }
 

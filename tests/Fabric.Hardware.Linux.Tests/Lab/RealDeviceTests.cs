@@ -137,7 +137,9 @@ public sealed class RealDeviceTests(TakenFunctions taken) : IClassFixture<TakenF
         var said = new List<string>();
         while (!said.Contains("recovered"))
             said.Add(((DeviceNoted)notes.Receive(Patience)).Entry.Kind);
-        Assert.Contains((await host.HistoryAsync(LabMachine.VirtioNet)), entry => entry.Kind == "error" && entry.Message.Contains(severity, StringComparison.Ordinal));
+        Assert.Contains(
+            await host.HistoryAsync(LabMachine.VirtioNet),
+            entry => entry.Kind == "error" && entry.Message.Contains(severity, StringComparison.Ordinal));
         Assert.Equal(DeviceHealth.Healthy, (await host.StatusAsync(LabMachine.VirtioNet)).Health);
         Assert.True((await device.ReadAsync(RegionIndex.Config, 0, 4)).IsOk);
     }
@@ -213,7 +215,8 @@ public sealed class RealDeviceTests(TakenFunctions taken) : IClassFixture<TakenF
             Assert.Equal(VfioResult.Ok, await device.CloseAsync());
         }
 
-        var removed = Assert.IsType<SriovConfigured>(await host.Host.Ask<object>(new ConfigureSriov(LabMachine.Igb, 0, "a test"), Patience, Cancelled));
+        var removed = Assert.IsType<SriovConfigured>(
+            await host.Host.Ask<object>(new ConfigureSriov(LabMachine.Igb, 0, "a test"), Patience, Cancelled));
         Assert.Empty(removed.VirtualFunctions);
         Assert.Equal([LabMachine.Igb], host.Bus.Functions.Select(static function => function.Address));
     }
@@ -247,6 +250,10 @@ internal sealed class Signals : IEventTarget
     public async Task WaitAsync(int times, TimeSpan limit)
     {
         for (; waited < times; waited++)
-            Assert.True(await signalled.WaitAsync(limit, TestContext.Current.CancellationToken), $"It was signalled {count} times, not {times}, within {limit}.");
+        {
+            Assert.True(
+                await signalled.WaitAsync(limit, TestContext.Current.CancellationToken),
+                $"It was signalled {count} times, not {times}, within {limit}.");
+        }
     }
 }

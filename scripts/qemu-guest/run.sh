@@ -13,30 +13,13 @@ folder=${2:-/var/tmp/fabric-qemu-guest}
 root=$folder/root
 fabric=${FABRIC:-$here/../../src/Fabric.Cli/bin/Debug/net10.0/fabric}
 
-say() { printf 'qemu-guest: %s\n' "$*" >&2; }
+name=qemu-guest
+# shellcheck source=scripts/guest-tree.sh
+. "$here/../guest-tree.sh"
 
-missing() {
-    say "$*"
-    exit 3
-}
-
-# A tree of its own: what the machine has installed is left alone, and may be older.
 install_all() {
-    [ "$(id -u)" = 0 ] || missing "installing takes root: debootstrap makes a tree with its owners"
-    for tool in debootstrap cpio xz; do
-        command -v "$tool" > /dev/null || missing "$tool is not installed: apt-get install $tool"
-    done
-    mkdir -p "$folder"
-    debootstrap --variant=minbase trixie "$root" >&2
-    # From where debootstrap had the rest.
-    sed 's/ trixie / trixie-backports /' "$root/etc/apt/sources.list" > "$root/etc/apt/sources.list.d/backports.list"
-    chroot "$root" apt-get update -q >&2
-    chroot "$root" apt-get install -y -q --no-install-recommends -t trixie-backports qemu-system-x86 >&2
-    chroot "$root" apt-get install -y -q --no-install-recommends busybox-static >&2
-    # The kernel is unpacked, not installed: its scripts would make an initramfs that nobody boots.
-    local kernel
-    kernel=$(chroot "$root" apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ { print $2; exit }')
-    chroot "$root" sh -c "cd /tmp && apt-get download -q $kernel && dpkg -x $kernel*.deb /guest-kernel" >&2
+    install_tree
+    unpack_package /guest-kernel "$(kernel_package linux-image-cloud-amd64)"
     say "installed in $folder"
 }
 

@@ -351,7 +351,7 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
         function.Address,
         function.Ids,
         driver?.Model,
-        Physical: false,
+        Physical: (function.Traits & FunctionTraits.Physical) != 0,
         driver?.Name,
         DeviceState.Probing,
         DeviceHealth.Unknown,

@@ -15,6 +15,9 @@ public sealed partial class EmulatedBus : IPciBus, IFaultInjection, IDisposable
     /// <summary>Real hosts number their domains from 0; an emulated function is told from a real one by its address already.</summary>
     public const ushort Domain = 0xfab0;
 
+    /// <summary>Whether a domain is beyond all real ones.</summary>
+    public static bool Has(ushort domain) => domain >= Domain;
+
     private readonly Lock mutation = new();
     private readonly BusEvents events = new();
     private readonly ImmutableArray<EmulatedPort> ports;

@@ -58,6 +58,8 @@ internal sealed class FunctionFolder(string path)
         return null;
     }
 
+    public string? OptionalLine(string name) => OptionalText(name)?.Trim();
+
     public IReadOnlyList<string> OptionalWords(string name) =>
         OptionalText(name)?.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries) ?? [];
 
@@ -78,6 +80,13 @@ internal sealed class FunctionFolder(string path)
         }
 
         return null;
+    }
+
+    /// <summary>The one entry of a folder; null where there is none.</summary>
+    public string? EntryOf(string name)
+    {
+        var folder = Path.Combine(path, name);
+        return Directory.Exists(folder) ? Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName).FirstOrDefault() : null;
     }
 
     public int? LinkNumber(string name)

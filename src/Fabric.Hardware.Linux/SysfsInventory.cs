@@ -30,6 +30,13 @@ public sealed class SysfsInventory(string root = "/sys")
         return functions.AsReadOnly();
     }
 
+    /// <summary>One function as it is now; null where there is none at that address.</summary>
+    public LinuxPciFunction? Find(PciAddress function)
+    {
+        var path = Path.Combine(devices, function.ToString());
+        return Directory.Exists(path) ? Read(function, path) : null;
+    }
+
     /// <summary>
     /// Entries that <see cref="Enumerate"/> passes over because a <see cref="PciAddress"/> cannot hold their names: functions behind a
     /// volume management device are in domains above 0xffff.

@@ -13,15 +13,16 @@ internal static partial class Rules
         ["Fabric.Vfio"] = ["Fabric.Pci"],
         ["Fabric.Devices"] = ["Fabric.Vfio", "Fabric.Pci"],
         ["Fabric.Hardware.Emulated"] = ["Fabric.Vfio", "Fabric.Pci", "Fabric.Hardware.Specs"],
-        ["Fabric.Hardware.Linux"] = ["Fabric.Vfio", "Fabric.Pci"],
+        ["Fabric.Linux"] = ["Fabric.Vfio", "Fabric.Pci"],
+        ["Fabric.Hardware.Linux"] = ["Fabric.Linux", "Fabric.Vfio", "Fabric.Pci"],
         ["Fabric.Drivers"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci", "Fabric.Hardware.Specs"],
         ["Fabric.Drivers.Conformance"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci"],
         ["Fabric.Migration"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci"],
-        ["Fabric.VfioUser"] = ["Fabric.Devices", "Fabric.Vfio", "Fabric.Pci"],
+        ["Fabric.VfioUser"] = ["Fabric.Devices", "Fabric.Linux", "Fabric.Vfio", "Fabric.Pci"],
         ["Fabric.Node"] =
         [
             "Fabric.Drivers", "Fabric.Migration", "Fabric.Devices", "Fabric.Hardware.Emulated", "Fabric.Hardware.Linux", "Fabric.Hardware.Specs",
-            "Fabric.VfioUser", "Fabric.Vfio", "Fabric.Pci",
+            "Fabric.Linux", "Fabric.VfioUser", "Fabric.Vfio", "Fabric.Pci",
         ],
         ["Fabric.Cli"] = [],
     };

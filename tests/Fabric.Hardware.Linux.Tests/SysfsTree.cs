@@ -23,6 +23,18 @@ internal sealed class SysfsTree : IDisposable
             .Link("driver", "../../../bus/pci/drivers/iavf");
     }
 
+    /// <summary>The folder of a driver of the bus.</summary>
+    public string AddDriver(string name) => Directory.CreateDirectory(Path.Combine(Root, "bus", "pci", "drivers", name)).FullName;
+
+    /// <summary>A device of a class behind a function, linked to from the class.</summary>
+    public void AddClass(string kind, string name, RecordedFunction behind, params (string Name, string Text)[] attributes)
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(behind.Folder, name)).FullName;
+        foreach (var attribute in attributes)
+            File.WriteAllText(Path.Combine(folder, attribute.Name), attribute.Text + "\n");
+        File.CreateSymbolicLink(Path.Combine(Directory.CreateDirectory(Path.Combine(Root, "class", kind)).FullName, name), folder);
+    }
+
     /// <summary>An entry on the bus, whatever it points to.</summary>
     public void Link(string entry, string target)
     {

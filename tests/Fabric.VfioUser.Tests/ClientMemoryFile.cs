@@ -1,4 +1,4 @@
-using Fabric.VfioUser.Linux;
+using Fabric.Linux;
 using Microsoft.Win32.SafeHandles;
 
 namespace Fabric.VfioUser.Tests;

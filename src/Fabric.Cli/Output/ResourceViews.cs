@@ -409,7 +409,7 @@ internal static partial class ResourceViews
         new(device.Health, device.Health switch { "Healthy" => Tone.Good, "Unhealthy" => Tone.Bad, _ => Tone.Quiet });
 
     public static Cell Kind(DeviceResource device) =>
-        device.Kind == "physical" ? new Cell("physical (read-only)", Tone.Quiet) : device.Kind;
+        device is { Kind: "physical", State: "inventory" } ? new Cell("physical (read-only)", Tone.Quiet) : device.Kind;
 
     private static Cell Fault(long? count) =>
         count is { } faults ? new Cell(Units.Count(faults), faults == 0 ? Tone.Good : Tone.Bad) : (string?)null;

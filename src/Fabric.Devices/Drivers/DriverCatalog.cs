@@ -26,7 +26,7 @@ public sealed class DriverCatalog
     /// <summary>Whether driver_override may name it.</summary>
     internal bool IsKnown(string name) => name == DriverDeclaration.VfioPci.Name || Find(name) is not null;
 
-    /// <param name="wanted">By its bus; null where it wants none.</param>
+    /// <param name="wanted">By its bus; vfio-pci is the core alone; null where it wants none.</param>
     internal DriverRanking Rank(PciIds ids, string? driverOverride, string? wanted = null)
     {
         var matching = drivers
@@ -42,6 +42,13 @@ public sealed class DriverCatalog
             var hidden = drivers
                 .Where(driver => driver.Match(ids) is null && driver.Match(ids, overridden: true) is not null)
                 .Select(static driver => new DriverPassedOver(driver.Name, "it is taken only where driver_override names it", Refused: false));
+            if (wanted == DriverDeclaration.VfioPci.Name)
+            {
+                var passed = matching.Select(static candidate =>
+                    new DriverPassedOver(candidate.Driver.Name, "the function's bus asks for the core alone, but driver_override may name it", Refused: false));
+                return new DriverRanking(null, [], [.. passed, .. hidden]);
+            }
+
             ImmutableArray<DriverCandidate> first = wanted is not null && Find(wanted) is { } asked ? [new DriverCandidate(Complete(asked), null)] : [];
             return new DriverRanking(null, [.. first, .. matching.Where(candidate => candidate.Driver.Name != wanted)], [.. hidden]);
         }

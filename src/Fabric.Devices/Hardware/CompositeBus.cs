@@ -4,10 +4,11 @@ using Fabric.Vfio;
 
 namespace Fabric.Devices.Hardware;
 
-/// <summary>Two buses of one host as one: one of them has a domain by itself, the other has all the rest.</summary>
-/// <param name="bus">Its addresses come before those of the domain.</param>
-/// <param name="beside">Has that domain.</param>
-public sealed class CompositeBus(IPciBus bus, ushort domain, IPciBus beside) : IPciBus, IFaultInjection
+/// <summary>Two buses of one host as one: one of them has some domains by itself, the other has all the rest.</summary>
+/// <param name="bus">Its addresses come before those of the domains.</param>
+/// <param name="isBeside">Which domains the other has.</param>
+/// <param name="beside">Has those domains.</param>
+public sealed class CompositeBus(IPciBus bus, Predicate<ushort> isBeside, IPciBus beside) : IPciBus, IFaultInjection
 {
     public IReadOnlyList<IPciFunction> Functions => beside.Functions is { Count: > 0 } more ? [.. bus.Functions, .. more] : bus.Functions;
 
@@ -45,7 +46,7 @@ public sealed class CompositeBus(IPciBus bus, ushort domain, IPciBus beside) : I
 
     public VfioResult Flap(PciAddress function, int times, TimeSpan each) => FaultsOf(function)?.Flap(function, times, each) ?? NoFaults;
 
-    private IPciBus Of(PciAddress address) => address.Domain == domain ? beside : bus;
+    private IPciBus Of(PciAddress address) => isBeside(address.Domain) ? beside : bus;
 
     private IFaultInjection? FaultsOf(PciAddress address) => Of(address) as IFaultInjection;
 

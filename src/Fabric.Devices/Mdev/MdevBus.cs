@@ -19,6 +19,9 @@ public sealed class MdevBus : IPciBus
     /// <summary>Out of the way of real ones and of emulated ones.</summary>
     public const ushort Domain = 0xfabd;
 
+    /// <summary>Whether a domain is its own.</summary>
+    public static bool Has(ushort domain) => domain == Domain;
+
     private readonly Lock gate = new();
 
     /// <summary>UUIDs by the address that they have, or are to have: also of those that are being made.</summary>

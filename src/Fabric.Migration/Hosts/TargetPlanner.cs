@@ -37,15 +37,15 @@ internal static class TargetPlanner
         var device = devices.Devices.FirstOrDefault(candidate => candidate.Address.ToString() == address);
         if (device is null)
             reasons.Add($"{host} has no device {address}; list its devices.");
-        else if (device.Physical)
-            reasons.Add($"{host}/{address} is a real function, shown for inventory; it is not handed out yet; choose an emulated one.");
+        else if (device.State == DeviceState.Inventory)
+            reasons.Add($"{host}/{address} is a real function that is only listed; bind it to vfio-pci and name it in hardware.linux.functions, or choose another one.");
         else if (device.Model != need.Model)
             reasons.Add($"{host}/{address} is of {(device.Model is { } model ? $"model {model}" : "no model that can be claimed")}, the claim asks for {need.Model}; choose a device of that model.");
         else if (taken.Contains(device))
             reasons.Add($"{host}/{address} is asked for twice; name another, or leave it to the host.");
         else
             CheckFit(host, need, device, devices, reasons);
-        if (device is { Physical: false, State: not DeviceState.Closed })
+        if (device is { State: not (DeviceState.Inventory or DeviceState.Closed) })
             reasons.Add(WhyNotFree(host, device));
         return device;
     }
@@ -108,7 +108,7 @@ internal static class TargetPlanner
     /// <summary>The same device without a driver, other models, or nothing of the kind: each has its own remedy.</summary>
     private static string WhyNoneOfModel(string host, DeviceNeed need, DeviceList devices)
     {
-        var withoutDriver = devices.Devices.Count(device => device is { Physical: false, Driver: null } && device.Ids.ToString() == need.Ids);
+        var withoutDriver = devices.Devices.Count(device => device is { State: not DeviceState.Inventory, Driver: null } && device.Ids.ToString() == need.Ids);
         if (withoutDriver > 0)
             return $"{host} lacks the driver {need.Driver}: its {withoutDriver} devices {need.Ids} are bound to none; give it that driver, or choose another host.";
         var others = devices.Devices.Select(device => device.Model).OfType<string>().Distinct().Order(StringComparer.Ordinal).ToArray();

@@ -264,5 +264,11 @@ internal sealed record LinuxSettings
     /// <summary>Whether the real PCI functions of this machine are listed.</summary>
     public bool Enabled { get; init; } = true;
 
+    /// <summary>Which of those that vfio-pci has are handed out, by address; <c>*</c> is all of them. None unless told so.</summary>
+    public string[] Functions { get; init; } = [];
+
+    /// <summary>Gives those that are named to vfio-pci when the daemon starts, and back when it ends.</summary>
+    public bool Bind { get; init; }
+
     public string Sysfs { get; init; } = "/sys";
 }

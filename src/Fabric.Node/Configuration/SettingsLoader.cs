@@ -111,6 +111,13 @@ internal static partial class SettingsLoader
 
         CheckVfioUser(settings.Hardware.VfioUser);
         CheckSockets("serving.sockets", settings.Serving.Sockets);
+        foreach (var function in settings.Hardware.Linux.Functions)
+        {
+            Require(
+                function == "*" || PciAddress.TryParse(function, out _),
+                $"hardware.linux.functions has '{function}'; write addresses such as 0000:3b:00.2, or * for all that vfio-pci has.");
+        }
+
         foreach (var driver in settings.Hardware.WithoutDrivers)
             Require(HostDrivers.Has(driver), $"hardware.withoutDrivers has '{driver}'; there are {string.Join(", ", HostDrivers.Names)}.");
         var emulated = settings.Hardware.Emulated;

@@ -84,7 +84,7 @@ internal sealed class HostSystem : IAsyncDisposable
             HostActor.Props(new Fabric.Devices.HostOptions(
                 bus.Whole,
                 HostDrivers.Without(settings.Hardware.WithoutDrivers),
-                Inventory(settings.Hardware.Linux),
+                Inventory(settings.Hardware.Linux, bus.Real),
                 function => (function as AcceleratorVirtualFunction)?.StateBytes,
                 time)
             {
@@ -150,10 +150,10 @@ internal sealed class HostSystem : IAsyncDisposable
         .WithFallback(ConfigurationFactory.ParseString(AkkaLogging.Hocon))
         .WithFallback(SqlPersistence.DefaultConfiguration);
 
-    /// <summary>The real functions of this machine: shown, and left alone.</summary>
-    private static ImmutableArray<DeviceStatus> Inventory(LinuxSettings linux) => !linux.Enabled
+    /// <summary>The real functions of this machine that are not handed out: shown, and left alone.</summary>
+    private static ImmutableArray<DeviceStatus> Inventory(LinuxSettings linux, LinuxPciBus? real) => !linux.Enabled
         ? []
-        : [.. new SysfsInventory(linux.Sysfs).Enumerate().Select(function => new DeviceStatus(
+        : [.. new SysfsInventory(linux.Sysfs).Enumerate().Where(seen => real?.Has(seen.Address) != true).Select(function => new DeviceStatus(
             function.Address,
             function.Ids,
             Model: null,
@@ -166,7 +166,10 @@ internal sealed class HostSystem : IAsyncDisposable
             StateBytes: null,
             function.IommuGroup,
             function.PhysicalFunction,
-            [.. function.ResetMethods]))];
+            [.. function.ResetMethods])
+            {
+                Reason = real?.Refused.FirstOrDefault(refused => refused.Function == function.Address)?.Why.Sentence,
+            })];
 }
 
 /// <summary>Why histories of devices are not written down; set by their actor, read by whoever asks for health.</summary>

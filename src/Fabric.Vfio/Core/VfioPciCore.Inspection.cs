@@ -14,6 +14,7 @@ public sealed partial class VfioPciCore
         InspectNode.Leaf("driver", Driver.Name),
         InspectNode.Leaf("registration", Registration.ToString()),
         InspectNode.Leaf("iommu group", IommuGroup is { } group ? group.ToString(CultureInfo.InvariantCulture) : "none"),
+        new InspectNode("hardware", null, [.. function.Facts.Select(static fact => InspectNode.Leaf(fact.Name, fact.Value))]),
         InspectSet(),
         InspectNode.Leaf("open", session is null ? "no" : session.IsFinished ? "yes" : "enabled"),
         InspectNode.Leaf("references", References),

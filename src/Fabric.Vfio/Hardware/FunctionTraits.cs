@@ -29,6 +29,9 @@ public enum FunctionTraits
 
     /// <summary>On the denylist of plain vfio-pci (LC-2).</summary>
     Denied = 1 << 7,
+
+    /// <summary>Hardware of this machine, not software.</summary>
+    Physical = 1 << 8,
 }
 
 public enum BarKind

@@ -43,6 +43,9 @@ public interface IPciFunction
     /// <summary>The driver that its bus wants in front of it, by name, where nobody chose another; null leaves that to the ids.</summary>
     string? WantedDriver => null;
 
+    /// <summary>What people want to know of it and nothing here depends on: its name, its link, its error counters. Read anew each time.</summary>
+    IReadOnlyList<FunctionFact> Facts => [];
+
     /// <summary>What there is of it beside itself, for its driver.</summary>
     IFunctionPlatform Platform => IFunctionPlatform.None;
 
@@ -81,6 +84,9 @@ public interface IPciFunction
     /// <summary>Makes this many VFs exist, or none (SV-9, SV-10). They appear on the bus. Errors: ENOTTY where it has none, and the hardware's own.</summary>
     VfioResult SetVirtualFunctions(int count) => VfioResult.Fail(Errno.ENOTTY, "This function has no SR-IOV capability.");
 }
+
+/// <summary>Something to be known of a function, for people.</summary>
+public readonly record struct FunctionFact(string Name, string Value);
 
 /// <summary>What a function's DMA reaches: the IOVAs that its holder has mapped. Safe to use from the hardware's own thread.</summary>
 public interface IDmaSpace

@@ -1,6 +1,6 @@
 using Fabric.Devices.Hardware;
+using Fabric.Linux;
 using Fabric.Vfio;
-using Fabric.VfioUser.Linux;
 
 namespace Fabric.VfioUser.Client;
 

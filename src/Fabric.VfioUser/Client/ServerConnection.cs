@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Fabric.Devices.Hardware;
+using Fabric.Linux;
 using Fabric.Vfio;
 using Fabric.Vfio.Uapi;
 using Fabric.VfioUser.Linux;

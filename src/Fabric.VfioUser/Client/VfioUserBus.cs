@@ -20,6 +20,9 @@ public sealed class VfioUserBus : IPciBus, IDisposable
     /// <summary>Out of the way of real functions, of emulated ones and of mediated devices.</summary>
     public const ushort Domain = 0xfabe;
 
+    /// <summary>Whether a domain is its own.</summary>
+    public static bool Has(ushort domain) => domain == Domain;
+
     private readonly ClientOptions options;
     private readonly Action<ServedElsewhere, VfioError> onTrouble;
     private readonly LaneThreads threads = new();

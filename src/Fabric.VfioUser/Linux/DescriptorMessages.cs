@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using Fabric.Linux;
 
 namespace Fabric.VfioUser.Linux;
 

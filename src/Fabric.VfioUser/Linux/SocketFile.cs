@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Fabric.Linux;
 
 namespace Fabric.VfioUser.Linux;
 

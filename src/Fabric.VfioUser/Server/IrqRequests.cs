@@ -1,7 +1,7 @@
 using Fabric.Devices;
+using Fabric.Linux;
 using Fabric.Vfio;
 using Fabric.Vfio.Uapi;
-using Fabric.VfioUser.Linux;
 
 namespace Fabric.VfioUser.Server;
 

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Fabric.Linux;
 using Fabric.Vfio;
 using Fabric.Vfio.Uapi;
 using Fabric.VfioUser.Linux;

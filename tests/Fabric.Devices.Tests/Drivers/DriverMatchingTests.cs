@@ -63,6 +63,24 @@ public sealed class DriverMatchingTests
     }
 
     [Fact]
+    public void A_bus_that_asks_for_the_core_alone_has_no_driver_bound_and_each_that_matches_is_told_of()
+    {
+        var ranking = new DriverCatalog(Driver("kind", "15b3:101e")).Rank(Function, driverOverride: null, wanted: "vfio-pci");
+
+        Assert.Empty(ranking.Candidates);
+        Assert.True(ranking.EndsWithCore);
+        Assert.Equal("kind", Assert.Single(ranking.Explain(null, []).PassedOver).Driver);
+    }
+
+    [Fact]
+    public void Driver_override_goes_before_what_the_bus_asks_for()
+    {
+        var ranking = new DriverCatalog(Driver("kind", "15b3:101e")).Rank(Function, "kind", wanted: "vfio-pci");
+
+        Assert.Equal("kind", Assert.Single(ranking.Candidates).Driver.Name);
+    }
+
+    [Fact]
     public void It_leaves_a_function_to_the_core_where_it_names_vfio_pci()
     {
         var ranking = new DriverCatalog(Driver("kind", "15b3:101e")).Rank(Function, "vfio-pci");

@@ -122,7 +122,7 @@ public sealed class MdevBusTests
     {
         var first = new FailingBus(new FakeFunction());
         var there = Make(One).Function.Address;
-        var both = new CompositeBus(first, MdevBus.Domain, bus);
+        var both = new CompositeBus(first, MdevBus.Has, bus);
 
         Assert.Equal([new FakeFunction().Address, there], both.Functions.Select(function => function.Address));
         Assert.Equal([new FakeFunction().Address], both.RecoveryScope(new FakeFunction().Address));
@@ -138,7 +138,7 @@ public sealed class MdevBusTests
     {
         var first = new FailingBus(new FakeFunction());
         var told = new List<BusEvent>();
-        new CompositeBus(first, MdevBus.Domain, bus).ReportTo(told.Add);
+        new CompositeBus(first, MdevBus.Has, bus).ReportTo(told.Add);
 
         Make(One);
         first.Happen(new FunctionVanished(new FakeFunction().Address));
@@ -150,12 +150,12 @@ public sealed class MdevBusTests
     public void Faults_are_made_where_that_bus_can_make_them()
     {
         var there = Make(One).Function.Address;
-        var both = new CompositeBus(new FailingBus(new FakeFunction()), MdevBus.Domain, bus);
+        var both = new CompositeBus(new FailingBus(new FakeFunction()), MdevBus.Has, bus);
 
         Assert.True(both.InjectAer(new FakeFunction().Address, AerSeverity.Fatal).IsOk);
         Assert.Equal(Errno.EOPNOTSUPP, both.InjectAer(there, AerSeverity.Fatal).Error.Errno);
         Assert.Equal(Errno.EOPNOTSUPP, both.Hang(there, HangPoint.Reset).Error.Errno);
-        Assert.Equal(Errno.EOPNOTSUPP, new CompositeBus(new FakeBus(), MdevBus.Domain, bus).PullOut(default).Error.Errno);
+        Assert.Equal(Errno.EOPNOTSUPP, new CompositeBus(new FakeBus(), MdevBus.Has, bus).PullOut(default).Error.Errno);
     }
 
     private MdevInstance Make(Guid uuid) => bus.Create(parent.Name, parent.Half, uuid).Value;

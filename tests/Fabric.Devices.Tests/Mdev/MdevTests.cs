@@ -464,7 +464,7 @@ public sealed class MdevTests : DeviceTest
     {
         bus = new MdevBus(parent, other);
         return Sys.ActorOf(HostActor.Props(new HostOptions(
-            new CompositeBus(beside, MdevBus.Domain, bus), new DriverCatalog(drivers), [], _ => null, Time)
+            new CompositeBus(beside, MdevBus.Has, bus), new DriverCatalog(drivers), [], _ => null, Time)
         {
             Mdev = new MdevOptions(bus, store), Devices = devices,
         }));

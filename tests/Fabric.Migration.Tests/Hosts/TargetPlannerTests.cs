@@ -62,10 +62,10 @@ public sealed class TargetPlannerTests
     }
 
     [Fact]
-    public void A_physical_device_is_refused()
+    public void A_real_function_that_is_only_listed_is_refused()
     {
         AssertNo(
-            "beta/fab0:01:00.1 is a real function, shown for inventory; it is not handed out yet; choose an emulated one.",
+            "beta/fab0:01:00.1 is a real function that is only listed; bind it to vfio-pci and name it in hardware.linux.functions, or choose another one.",
             Plan(Named(First), Free with { Physical = true, Model = null, State = DeviceState.Inventory }));
     }
 
@@ -142,7 +142,7 @@ public sealed class TargetPlannerTests
     {
         AssertNo(
             "beta has no device of model accelerator, nor of any other that can be claimed; choose a host that has one.",
-            Plan(Unnamed, Free with { Physical = true, Model = null, Driver = "virtio-pci" }));
+            Plan(Unnamed, Free with { Physical = true, Model = null, Driver = "virtio-pci", State = DeviceState.Inventory }));
     }
 
     [Fact]

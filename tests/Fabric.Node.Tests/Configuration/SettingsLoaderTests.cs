@@ -114,6 +114,7 @@ public sealed class SettingsLoaderTests
         { "--hardware:withoutDrivers:0=nvme", "hardware.withoutDrivers has 'nvme'; there are accelerator, " },
         { "--hardware:emulated:mdevParents:0=mill", "hardware.emulated.mdevParents has 'mill'; there are mtty, mdpy, mbochs." },
         { "--hardware:emulated:mdevParents=mtty", "hardware.emulated.mdevParents is 'mtty'; it must be a list of texts" },
+        { "--hardware:linux:functions:0=eth0", "hardware.linux.functions has 'eth0'; write addresses such as 0000:3b:00.2" },
         { "--node:colour=blue", "There is no setting node.colour;" },
         { "--verbose", "--verbose has no value" },
         { "verbose", "'verbose' is not a setting" },

@@ -1,9 +1,9 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Fabric.Hardware.Specs.Accelerator;
+using Fabric.Linux;
 using Fabric.Vfio;
 using Fabric.Vfio.Uapi;
-using Fabric.VfioUser.Linux;
 using Fabric.VfioUser.Protocol;
 using Fabric.VfioUser.Server;
 

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using System.Net.Sockets;
+using Fabric.Linux;
 using Fabric.Vfio;
 using Fabric.Vfio.Uapi;
-using Fabric.VfioUser.Linux;
 using Fabric.VfioUser.Protocol;
 using Fabric.VfioUser.Server;
 

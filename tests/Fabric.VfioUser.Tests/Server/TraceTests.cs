@@ -1,6 +1,6 @@
 using System.Globalization;
+using Fabric.Linux;
 using Fabric.Vfio.Uapi;
-using Fabric.VfioUser.Linux;
 using Fabric.VfioUser.Protocol;
 
 namespace Fabric.VfioUser.Tests.Server;

@@ -1,17 +1,6 @@
-using Microsoft.Win32.SafeHandles;
+using Fabric.Linux;
 
 namespace Fabric.VfioUser.Linux;
-
-/// <summary>A file descriptor that is ours to close.</summary>
-internal class Descriptor : SafeHandleMinusOneIsInvalid
-{
-    public Descriptor(int fd)
-        : base(ownsHandle: true) => SetHandle(fd);
-
-    public int Number => (int)handle;
-
-    protected override bool ReleaseHandle() => Libc.Close((int)handle) == 0;
-}
 
 /// <summary>The descriptors that came with one message. What nobody takes is closed with it.</summary>
 internal sealed class ReceivedDescriptors

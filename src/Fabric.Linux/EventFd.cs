@@ -2,13 +2,11 @@ using System.Runtime.InteropServices;
 using Fabric.Vfio;
 using Fabric.Vfio.Uapi;
 
-namespace Fabric.VfioUser.Linux;
+namespace Fabric.Linux;
 
 /// <summary>An eventfd, eventfd(2): ours, or one that a client gave for an interrupt.</summary>
 internal sealed class EventFd : Descriptor, IEventTarget
 {
-    private const int CloseOnExec = 0x8_0000;
-    private const int NonBlocking = 0x800;
     private const string Link = "anon_inode:[eventfd]";
 
     private EventFd(int fd)
@@ -19,7 +17,7 @@ internal sealed class EventFd : Descriptor, IEventTarget
     /// <exception cref="IOException">There are no descriptors left.</exception>
     public static EventFd Create()
     {
-        var fd = Libc.EventFd(0, CloseOnExec | NonBlocking);
+        var fd = Libc.EventFd(0, Libc.CloseOnExec | Libc.NonBlocking);
         return fd >= 0 ? new EventFd(fd) : throw new IOException($"eventfd(2) failed with errno {Marshal.GetLastPInvokeError()}.");
     }
 

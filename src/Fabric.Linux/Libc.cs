@@ -1,8 +1,8 @@
 using System.Runtime.InteropServices;
 
-namespace Fabric.VfioUser.Linux;
+namespace Fabric.Linux;
 
-/// <summary>The system calls of this room, all of them (Linux, 64 bits).</summary>
+/// <summary>Every system call of Fabric (Linux, 64 bits).</summary>
 internal static partial class Libc
 {
     public const int MessageDontWait = 0x40;
@@ -24,10 +24,22 @@ internal static partial class Libc
     public const int ReadOnly = 0;
     public const int WriteOnly = 1;
 
+    public const int ReadWrite = 2;
+    public const int CloseOnExec = 0x8_0000;
+    public const int NonBlocking = 0x800;
+
     public const short PollOut = 4;
+
+    public const short PollIn = 1;
+
+    /// <summary>Family, type and protocol of the kernel's messages about its devices, netlink(7).</summary>
+    public const int NetlinkFamily = 16;
+    public const int RawSocket = 3;
+    public const int KernelObjectEvents = 15;
 
     public const int EAGAIN = 11;
     public const int EINTR = 4;
+    public const int ENOBUFS = 105;
 
     private const string Library = "libc";
 
@@ -66,6 +78,16 @@ internal static partial class Libc
         public short Returned;
     }
 
+    /// <summary>struct sockaddr_nl: which groups of messages are listened to.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct NetlinkAddress
+    {
+        public ushort Family;
+        public ushort Pad;
+        public uint Port;
+        public uint Groups;
+    }
+
     /// <summary>struct statx, as far as it is looked at; the same on every architecture, which struct stat is not.</summary>
     [StructLayout(LayoutKind.Explicit, Size = 256)]
     public struct FileStatus
@@ -85,6 +107,18 @@ internal static partial class Libc
 
     [LibraryImport(Library, EntryPoint = "sendmsg", SetLastError = true)]
     public static unsafe partial nint SendMessage(SafeHandle socket, MessageHead* message, int flags);
+
+    [LibraryImport(Library, EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Open(string path, int flags);
+
+    [LibraryImport(Library, EntryPoint = "ioctl", SetLastError = true)]
+    public static unsafe partial int Ioctl(SafeHandle file, nuint number, void* argument);
+
+    [LibraryImport(Library, EntryPoint = "socket", SetLastError = true)]
+    public static partial int Socket(int family, int type, int protocol);
+
+    [LibraryImport(Library, EntryPoint = "bind", SetLastError = true)]
+    public static unsafe partial int Bind(SafeHandle socket, NetlinkAddress* address, uint length);
 
     [LibraryImport(Library, EntryPoint = "close")]
     public static partial int Close(int fd);

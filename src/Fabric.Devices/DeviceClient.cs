@@ -1,4 +1,6 @@
+using System.Runtime.CompilerServices;
 using Akka.Actor;
+using Fabric.Devices.Asking;
 using Fabric.Vfio;
 using Fabric.Vfio.Core;
 using Fabric.Vfio.Dirty;
@@ -62,8 +64,8 @@ public sealed class DeviceClient
 
     public Task<VfioResult> UnmapDmaAsync(ulong iova) => DoAsync(new UnmapDma(Session, iova));
 
-    public Task<VfioResult> WriteAsync(int region, ulong offset, ReadOnlyMemory<byte> data) =>
-        DoAsync<RegionWritten>(new WriteRegion(Session, region, offset, data));
+    public async Task<VfioResult> WriteAsync(int region, ulong offset, ReadOnlyMemory<byte> data) =>
+        await DoAsync<RegionWritten>(new WriteRegion(Session, region, offset, data)).ConfigureAwait(false);
 
     public async Task<VfioResult<ReadOnlyMemory<byte>>> ReadAsync(int region, ulong offset, int length)
     {
@@ -86,8 +88,8 @@ public sealed class DeviceClient
     }
 
     /// <summary>The state reached, with the stream that the transition opened, if any. On failure the state may have advanced (MG-30).</summary>
-    public Task<VfioResult<MigrationStateSet>> SetMigrationStateAsync(MigrationState target) =>
-        AskAsync<MigrationStateSet>(front, new SetMigrationState(Session, target));
+    public async Task<VfioResult<MigrationStateSet>> SetMigrationStateAsync(MigrationState target) =>
+        await AskAsync<MigrationStateSet>(front, new SetMigrationState(Session, target)).ConfigureAwait(false);
 
     public async Task<VfioResult<MigrationState>> GetMigrationStateAsync()
     {
@@ -128,21 +130,26 @@ public sealed class DeviceClient
         return used.IsOk ? used.Value.Payload : used.Error;
     }
 
-    private Task<VfioResult> DoAsync(DeviceRequest request) => DoAsync<DeviceDone>(request);
+    private async Task<VfioResult> DoAsync(DeviceRequest request) => await DoAsync<DeviceDone>(request).ConfigureAwait(false);
 
-    private async Task<VfioResult> DoAsync<T>(DeviceRequest request)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<VfioResult> DoAsync<T>(DeviceRequest request)
         where T : DeviceReply
     {
         var done = await AskAsync<T>(front, request).ConfigureAwait(false);
         return done.IsOk ? VfioResult.Ok : done.Error;
     }
 
-    private static async Task<VfioResult<T>> AskAsync<T>(IActorRef front, DeviceRequest request)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private static async ValueTask<VfioResult<T>> AskAsync<T>(IActorRef front, DeviceRequest request)
         where T : DeviceReply
     {
+        var asked = AskingThread.Current is { } thread
+            ? thread.AskAsync(front, request, Deadline)
+            : new ValueTask<DeviceReply>(front.Ask<DeviceReply>(request, Deadline));
         try
         {
-            return await front.Ask<DeviceReply>(request, Deadline).ConfigureAwait(false) switch
+            return await asked.ConfigureAwait(false) switch
             {
                 T reply => reply,
                 DeviceFailed failed => failed.Error,

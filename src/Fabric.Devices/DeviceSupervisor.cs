@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Event;
+using Fabric.Devices.Asking;
 using Fabric.Devices.Drivers;
 using Fabric.Devices.Hardware;
 using Fabric.Devices.History;
@@ -139,7 +140,8 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
             VfioPciCoreActor.Props(new CoreContext(
                 device.Function, host.Registered, device.Driver?.Name ?? DriverDeclaration.VfioPci.Name,
                 device.Standing.ResetMethods.IsDefault ? host.Options : host.Options with { ResetOrder = device.Standing.ResetMethods },
-                host.Threads, host.Time, device.Slot, host.Host, device.Set) { ConfiguresSriov = device.Driver?.ConfiguresSriov == true }),
+                host.Threads, host.Time, device.Slot, host.Host, device.Set) { ConfiguresSriov = device.Driver?.ConfiguresSriov == true })
+                .WithDispatcher(ChainDispatcher.Of(Context.System)),
             "core");
         var chain = ChainOf(device.Driver);
         (Front, behindFront) = (chain[0], chain.RemoveAt(0));
@@ -280,7 +282,7 @@ internal sealed partial class DeviceSupervisor : UntypedActor, IWithUnboundedSta
             Bars = device.Function.Bars,
         };
         var props = front is null ? PassthroughDriver.Props(context) : Akka.Actor.Props.CreateBy(new DriverProducer(device, front, context));
-        return behind.Insert(0, Context.ActorOf(props, place == 1 ? "driver" : $"driver-{place}"));
+        return behind.Insert(0, Context.ActorOf(props.WithDispatcher(ChainDispatcher.Of(Context.System)), place == 1 ? "driver" : $"driver-{place}"));
     }
 
     private MigrationState? Fresh => device.Driver?.FreshState;

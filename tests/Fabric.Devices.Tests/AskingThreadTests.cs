@@ -1,0 +1,142 @@
+using Akka.Actor;
+using Fabric.Devices.Asking;
+using Fabric.Vfio;
+
+namespace Fabric.Devices.Tests;
+
+public sealed class AskingThreadTests : DeviceTest
+{
+    private readonly FakeFunction function = new();
+
+    [Fact]
+    public async Task What_is_asked_is_done_on_the_thread_that_asks()
+    {
+        var device = ActorOf(CoreOf(function).WithDispatcher(ChainDispatcher.Of(Sys)));
+        var client = (await DeviceClient.OpenAsync(device, "somebody", TestActor)).Value;
+
+        var (before, after) = await OnThreadAsync(thread =>
+        {
+            var asked = client.ReadAsync(0, 0x10, 4);
+            var isAnsweredUnpumped = asked.IsCompleted;
+            Assert.True(thread.Pump());
+            return (isAnsweredUnpumped, asked.IsCompleted);
+        });
+
+        Assert.Equal((false, true), (before, after));
+    }
+
+    [Fact]
+    public async Task Questions_are_answered_one_after_the_other_each_with_its_own_answer()
+    {
+        var device = ActorOf(CoreOf(function).WithDispatcher(ChainDispatcher.Of(Sys)));
+        var client = (await DeviceClient.OpenAsync(device, "somebody", TestActor)).Value;
+
+        var read = await OnThreadAsync(thread =>
+        {
+            var seen = new List<byte>();
+            for (byte value = 1; value < 100; value++)
+            {
+                _ = client.WriteAsync(0, 0x10, new[] { value });
+                Assert.True(thread.Pump());
+                var asked = client.ReadAsync(0, 0x10, 1);
+                Assert.True(thread.Pump());
+                Assert.True(asked.IsCompletedSuccessfully);
+                seen.Add(asked.GetAwaiter().GetResult().Value.Span[0]);
+            }
+
+            return seen;
+        });
+
+        Assert.Equal(Enumerable.Range(1, 99).Select(static value => (byte)value), read);
+    }
+
+    [Fact]
+    public async Task An_answer_that_comes_from_elsewhere_is_waited_for_by_nobody()
+    {
+        var slow = ActorOf(Props.Create(() => new Elsewhere(TestActor)));
+        Task<VfioResult>? asked = null;
+        var isMine = await OnThreadAsync(thread =>
+        {
+            asked = OpenAsync(slow);
+            return thread.Pump();
+        });
+
+        Assert.True(isMine);
+        var asker = await ExpectMsgAsync<IActorRef>(cancellationToken: TestContext.Current.CancellationToken);
+        Assert.False(asked!.IsCompleted);
+        asker.Tell(new DeviceFailed(Errno.EBUSY, "It is held."));
+        asker.Tell(new DeviceFailed(Errno.EIO, "A second answer is none."));
+        Assert.Equal(Errno.EBUSY, (await asked).Error.Errno);
+    }
+
+    [Fact]
+    public async Task A_thread_that_is_in_a_call_when_the_answer_comes_is_overtaken()
+    {
+        using var calling = new ManualResetEventSlim();
+        using var back = new ManualResetEventSlim();
+        var stuck = ActorOf(Props.Create(() => new Stuck(TestActor, calling, back)).WithDispatcher(ChainDispatcher.Of(Sys)));
+        var overtaken = new TaskCompletionSource();
+        Task<VfioResult>? asked = null;
+
+        var pumping = OnThreadAsync(
+            thread =>
+            {
+                asked = OpenAsync(stuck);
+                return thread.Pump();
+            },
+            overtaken.SetResult);
+        var asker = await ExpectMsgAsync<IActorRef>(cancellationToken: TestContext.Current.CancellationToken);
+        Assert.True(calling.Wait(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken));
+        asker.Tell(new DeviceFailed(Errno.EIO, "It hangs."));
+
+        await overtaken.Task.WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        Assert.Equal(Errno.EIO, (await asked!).Error.Errno);
+        back.Set();
+        Assert.False(await pumping);
+    }
+
+    private async Task<VfioResult> OpenAsync(IActorRef device)
+    {
+        var opened = await DeviceClient.OpenAsync(device, "somebody", TestActor);
+        return opened.IsOk ? VfioResult.Ok : opened.Error;
+    }
+
+    private static Task<T> OnThreadAsync<T>(Func<AskingThread, T> act, Action? overtaken = null)
+    {
+        var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        new Thread(() =>
+        {
+            try
+            {
+                var thread = new AskingThread(_ => overtaken?.Invoke());
+                thread.Enter();
+                done.SetResult(act(thread));
+            }
+            catch (Exception failed)
+            {
+                done.SetException(failed);
+            }
+        })
+        {
+            IsBackground = true,
+        }.Start();
+        return done.Task;
+    }
+
+    /// <summary>Says who asks, and leaves the answer to others.</summary>
+    private sealed class Elsewhere : ReceiveActor
+    {
+        public Elsewhere(IActorRef told) => ReceiveAny(_ => told.Tell(Sender));
+    }
+
+    /// <summary>The same, and does not come back.</summary>
+    private sealed class Stuck : ReceiveActor
+    {
+        public Stuck(IActorRef told, ManualResetEventSlim calling, ManualResetEventSlim back) => ReceiveAny(_ =>
+        {
+            told.Tell(Sender);
+            calling.Set();
+            back.Wait(TimeSpan.FromSeconds(60));
+        });
+    }
+}

@@ -29,6 +29,7 @@ internal static partial class Libc
     public const int NonBlocking = 0x800;
 
     public const short PollOut = 4;
+    public const int PollForever = -1;
 
     public const short PollIn = 1;
 
@@ -119,6 +120,9 @@ internal static partial class Libc
 
     [LibraryImport(Library, EntryPoint = "bind", SetLastError = true)]
     public static unsafe partial int Bind(SafeHandle socket, NetlinkAddress* address, uint length);
+
+    [LibraryImport(Library, EntryPoint = "recv", SetLastError = true)]
+    public static unsafe partial nint Receive(SafeHandle socket, void* destination, nuint length, int flags);
 
     [LibraryImport(Library, EntryPoint = "close")]
     public static partial int Close(int fd);

@@ -409,7 +409,7 @@ internal sealed class ServerConnection : IDisposable
     {
         while (!room.IsEmpty)
         {
-            var received = DescriptorMessages.Receive(handle, room, descriptors);
+            var received = DescriptorMessages.Receive(handle, room, descriptors, waits: false);
             if (received == 0)
                 return Broken.Closed;
             if (received > 0)

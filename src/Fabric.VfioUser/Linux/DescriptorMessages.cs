@@ -4,16 +4,18 @@ using Fabric.Linux;
 
 namespace Fabric.VfioUser.Linux;
 
-/// <summary>Bytes with descriptors (SCM_RIGHTS) over a UNIX socket. Neither call waits.</summary>
+/// <summary>
+/// Bytes, with descriptors (SCM_RIGHTS) or without, over a UNIX socket. What receives may wait on the calling thread, what sends does not.
+/// </summary>
 internal static unsafe class DescriptorMessages
 {
     private const int HeadBytes = 16;
 
     /// <summary>
-    /// Bytes received, 0 at the end of the stream, -1 where there is nothing yet. Descriptors that came with them are added.
+    /// Bytes received, 0 at the end of the stream; -1 where there is nothing yet and it is not to wait. Descriptors that came with them are added.
     /// </summary>
     /// <exception cref="SocketException">The connection is broken.</exception>
-    public static int Receive(SafeHandle socket, Span<byte> destination, ReceivedDescriptors descriptors)
+    public static int Receive(SafeHandle socket, Span<byte> destination, ReceivedDescriptors descriptors, bool waits)
     {
         // Room for as many as may come: what is beyond the kernel closes, and says so.
         var control = stackalloc byte[HeadBytes + (ReceivedDescriptors.Max * sizeof(int))];
@@ -29,7 +31,7 @@ internal static unsafe class DescriptorMessages
                     Control = control,
                     ControlLength = HeadBytes + (ReceivedDescriptors.Max * sizeof(int)),
                 };
-                var received = Libc.ReceiveMessage(socket, &message, Libc.MessageDontWait | Libc.MessageCloseOnExec);
+                var received = Libc.ReceiveMessage(socket, &message, Libc.MessageCloseOnExec | (waits ? 0 : Libc.MessageDontWait));
                 if (received >= 0)
                 {
                     Collect(control, (int)message.ControlLength, descriptors);
@@ -37,8 +39,31 @@ internal static unsafe class DescriptorMessages
                     return (int)received;
                 }
 
-                if (!WasInterrupted())
+                if (WasInterrupted())
+                    continue;
+                if (!waits)
                     return -1;
+                Await(socket);
+            }
+        }
+    }
+
+    /// <summary>Bytes received without any descriptors, 0 at the end of the stream; -1 where there is nothing yet and it is not to wait.</summary>
+    /// <exception cref="SocketException">The connection is broken.</exception>
+    public static int Receive(SafeHandle socket, Span<byte> destination, bool waits)
+    {
+        fixed (byte* bytes = destination)
+        {
+            while (true)
+            {
+                var received = Libc.Receive(socket, bytes, (nuint)destination.Length, waits ? 0 : Libc.MessageDontWait);
+                if (received >= 0)
+                    return (int)received;
+                if (WasInterrupted())
+                    continue;
+                if (!waits)
+                    return -1;
+                Await(socket);
             }
         }
     }
@@ -70,6 +95,28 @@ internal static unsafe class DescriptorMessages
                 if (!WasInterrupted())
                     return -1;
             }
+        }
+    }
+
+    /// <summary>Whether the socket takes more within a time, in milliseconds.</summary>
+    public static bool TakesMore(SafeHandle socket, int timeoutMs) => Poll(socket, Libc.PollOut, timeoutMs);
+
+    /// <summary>The runtime makes a socket non-blocking when it has once waited to send: then poll(2) waits in place of the call itself.</summary>
+    private static void Await(SafeHandle socket) => Poll(socket, Libc.PollIn, Libc.PollForever);
+
+    private static bool Poll(SafeHandle socket, short events, int timeoutMs)
+    {
+        var held = false;
+        try
+        {
+            socket.DangerousAddRef(ref held);
+            var entry = new Libc.PollEntry { Fd = (int)socket.DangerousGetHandle(), Events = events };
+            return Libc.Poll(&entry, 1, timeoutMs) == 1;
+        }
+        finally
+        {
+            if (held)
+                socket.DangerousRelease();
         }
     }
 

@@ -15,9 +15,9 @@ namespace Fabric.VfioUser.Server;
 internal sealed record ServedDevice(ActorSystem System, IActorRef Front, string Path, ServerOptions Options, ILoggingAdapter Log);
 
 /// <summary>
-/// One connection, from VERSION to its end: the device's session is opened when the version is agreed, and closed with the connection. One loop
-/// reads, and passes replies on at once; another carries requests out in the order in which they came. So a device that waits for the client's memory
-/// is not waited for by what would bring it.
+/// One connection, from VERSION to its end: the device's session is opened when the version is agreed, and closed with the connection. One thread
+/// reads, and passes replies on at once; a loop carries requests out in the order in which they came, on that thread while nothing is waited
+/// for. So a device that waits for the client's memory is not waited for by what would bring it.
 /// </summary>
 internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConnection connection)
 {
@@ -63,7 +63,7 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
         connection.Expect(served.Options.HandshakeDeadline);
         try
         {
-            if (!await connection.ReadAsync(message, VersionPayload.WireSize + PeerCapabilities.MaxJsonBytes).ConfigureAwait(false))
+            if (!await ReadVersionAsync(message).ConfigureAwait(false))
                 return;
             var agreed = Agree(message);
             var seated = agreed.IsOk
@@ -140,54 +140,27 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
         }
     }
 
+    /// <summary>On a thread of its own, as everything is read: a client that says nothing holds up nobody else.</summary>
+    private Task<bool> ReadVersionAsync(Message message) => Task.Factory.StartNew(
+        () => connection.Read(message, VersionPayload.WireSize + PeerCapabilities.MaxJsonBytes),
+        CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
     private async Task ServeAsync(Requests requests, ClientDma dma)
     {
         var free = Channel.CreateBounded<Message>(Depth);
-        var due = Channel.CreateBounded<Message>(Depth);
+        // What is read is carried out at once, on the reading thread, where nothing is waited for.
+        var due = Channel.CreateUnbounded<Message>(new UnboundedChannelOptions
+        {
+            SingleReader = true, SingleWriter = true, AllowSynchronousContinuations = true,
+        });
         for (var at = 0; at < Depth; at++)
             free.Writer.TryWrite(new Message());
         // Whichever ends first, however it ends, ends the others.
         var (carrying, sending) = (CarryOutAsync(requests, dma, due.Reader, free.Writer), dma.RunAsync());
-        await Task.WhenAll(ReceiveAsync(dma, free.Reader, due.Writer), carrying, sending).ConfigureAwait(false);
+        var reading = new ReadingThread(connection, dma, free.Reader, due.Writer, MostPayload).RunAsync();
+        await Task.WhenAll(reading, carrying, sending).ConfigureAwait(false);
         Drain(free.Reader);
         Drain(due.Reader);
-    }
-
-    /// <summary>Reads until the stream ends or makes no sense any more.</summary>
-    private async Task ReceiveAsync(ClientDma dma, ChannelReader<Message> free, ChannelWriter<Message> due)
-    {
-        try
-        {
-            var message = await free.ReadAsync(connection.Ending).ConfigureAwait(false);
-            while (await connection.ReadAsync(message, MostPayload).ConfigureAwait(false))
-            {
-                if (message.Header.IsReply && message.Fault.Errno == Errno.None)
-                {
-                    dma.Accept(message);
-                    message.Clear();
-                    continue;
-                }
-
-                var isLast = message.Fault.Errno != Errno.None;
-                // Of a posted write nobody waits for the end: DMA may go on meanwhile.
-                if (message.Header.WantsReply)
-                    dma.Received();
-                await due.WriteAsync(message, connection.Ending).ConfigureAwait(false);
-                if (isLast)
-                    return;
-                message = await free.ReadAsync(connection.Ending).ConfigureAwait(false);
-            }
-
-            message.Clear();
-        }
-        catch (Exception over) when (IsEnd(over))
-        {
-            connection.End();
-        }
-        finally
-        {
-            due.Complete();
-        }
     }
 
     private async Task CarryOutAsync(Requests requests, ClientDma dma, ChannelReader<Message> due, ChannelWriter<Message> free)
@@ -195,7 +168,7 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
         var reply = new Reply();
         try
         {
-            await foreach (var message in due.ReadAllAsync(connection.Ending).ConfigureAwait(false))
+            await foreach (var message in due.ReadAllAsync().ConfigureAwait(false))
             {
                 var header = message.Header;
                 var done = await requests.CarryOutAsync(message, reply).ConfigureAwait(false);
@@ -252,7 +225,7 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
             message.Clear();
     }
 
-    private static bool IsEnd(Exception over) => over is OperationCanceledException or SocketException or ObjectDisposedException;
+    internal static bool IsEnd(Exception over) => over is OperationCanceledException or SocketException or ObjectDisposedException;
 
     /// <summary>The longest is a write of as many bytes as one access carries.</summary>
     private static int MostPayload => RegionAccessPayload.WireSize + DeviceLimits.MaxTransfer;

@@ -1,6 +1,5 @@
 using Fabric.Devices;
 using Fabric.Vfio;
-using Fabric.Vfio.Uapi;
 using Fabric.VfioUser.Linux;
 using Fabric.VfioUser.Protocol;
 
@@ -21,10 +20,8 @@ internal sealed class DmaRequests(DeviceClient device, ClientDma dma, int most) 
     /// <summary>Errors: EINVAL, EEXIST over a mapping, EOVERFLOW, ENOSPC past max_dma_maps, those of <see cref="ClientFile.Open"/>.</summary>
     public async Task<VfioResult> MapAsync(Message request)
     {
-        if (!request.Is<DmaMapPayload>(out var asked))
-            return Refused.Length;
-        if (asked.Argsz < DmaMapPayload.WireSize)
-            return Refused.Argsz;
+        if (request.Take<DmaMapPayload>(out var asked) is { IsOk: false } wrong)
+            return wrong;
         if ((asked.Flags & ~Known) != 0)
             return Refused.Flags;
         var access = (DmaAccess)(asked.Flags & (MapFlags.Read | MapFlags.Write));
@@ -50,10 +47,8 @@ internal sealed class DmaRequests(DeviceClient device, ClientDma dma, int most) 
     /// <summary>A mapping exactly, or all. Errors: ENOENT for what is not mapped so, EINVAL.</summary>
     public async Task<VfioResult> UnmapAsync(Message request, Reply reply)
     {
-        if (!request.Is<DmaUnmapPayload>(out var asked))
-            return Refused.Length;
-        if (asked.Argsz < DmaUnmapPayload.WireSize)
-            return Refused.Argsz;
+        if (request.Take<DmaUnmapPayload>(out var asked) is { IsOk: false } wrong)
+            return wrong;
         if ((asked.Flags & ~UnmapFlags.All) != 0)
             return Refused.Flags;
         var isAll = asked.Flags == UnmapFlags.All;

@@ -14,10 +14,8 @@ internal sealed class FeatureRequests(DeviceClient device, MigrationRequests mig
     /// <summary>Errors: EINVAL; ENOTTY for a feature that the device does not have, or not over a socket; and the feature's own.</summary>
     public async Task<VfioResult> UseAsync(Message request, Reply reply)
     {
-        if (!request.Begins<VfioDeviceFeature>(out var head))
-            return Refused.Length;
-        if (head.Argsz < VfioDeviceFeature.WireSize)
-            return Refused.Argsz;
+        if (request.TakeBeginning<VfioDeviceFeature>(out var head) is { IsOk: false } wrong)
+            return wrong;
         // Get and set go together in a probe (facts §8), which the check of the uAPI lets pass only one by one.
         var isProbe = (head.Ops & FeatureOps.Probe) != 0;
         var check = VfioDeviceFeature.Check(isProbe ? head with { Flags = head.Flags & ~(uint)(FeatureOps.Get | FeatureOps.Set) } : head);

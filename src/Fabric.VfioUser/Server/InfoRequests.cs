@@ -14,10 +14,8 @@ internal sealed class InfoRequests(DeviceClient device)
 
     public async Task<VfioResult> DeviceAsync(Message request, Reply reply)
     {
-        if (!request.Is<DeviceInfoPayload>(out var asked))
-            return Refused.Length;
-        if (asked.Argsz < DeviceInfoPayload.WireSize)
-            return Refused.Argsz;
+        if (request.Take<DeviceInfoPayload>(out var asked) is { IsOk: false } wrong)
+            return wrong;
         var info = await device.GetInfoAsync().ConfigureAwait(false);
         if (!info.IsOk)
             return info.Error;
@@ -33,10 +31,8 @@ internal sealed class InfoRequests(DeviceClient device)
     /// </summary>
     public async Task<VfioResult> RegionAsync(Message request, Reply reply)
     {
-        if (!request.Is<VfioRegionInfo>(out var asked))
-            return Refused.Length;
-        if (asked.Argsz < VfioRegionInfo.WireSize)
-            return Refused.Argsz;
+        if (request.Take<VfioRegionInfo>(out var asked) is { IsOk: false } wrong)
+            return wrong;
         var info = await FindRegionAsync(asked.Index).ConfigureAwait(false);
         if (!info.IsOk)
             return info.Error;
@@ -52,10 +48,8 @@ internal sealed class InfoRequests(DeviceClient device)
     /// <summary>No region has descriptors of its own: the answer is a count of 0, which the specification allows.</summary>
     public async Task<VfioResult> RegionIoFdsAsync(Message request, Reply reply)
     {
-        if (!request.Is<RegionIoFdsPayload>(out var asked))
-            return Refused.Length;
-        if (asked.Argsz < RegionIoFdsPayload.WireSize)
-            return Refused.Argsz;
+        if (request.Take<RegionIoFdsPayload>(out var asked) is { IsOk: false } wrong)
+            return wrong;
         if (asked.Flags != 0 || asked.Count != 0)
             return Refused.Flags;
         var info = await FindRegionAsync(asked.Index).ConfigureAwait(false);
@@ -69,10 +63,8 @@ internal sealed class InfoRequests(DeviceClient device)
 
     public async Task<VfioResult> IrqAsync(Message request, Reply reply)
     {
-        if (!request.Is<VfioIrqInfo>(out var asked))
-            return Refused.Length;
-        if (asked.Argsz < VfioIrqInfo.WireSize)
-            return Refused.Argsz;
+        if (request.Take<VfioIrqInfo>(out var asked) is { IsOk: false } wrong)
+            return wrong;
         var info = await FindIrqAsync(asked.Index).ConfigureAwait(false);
         if (!info.IsOk)
             return info.Error;

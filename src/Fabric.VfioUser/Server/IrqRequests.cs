@@ -16,10 +16,8 @@ internal sealed class IrqRequests(DeviceClient device, InfoRequests info, Client
     /// <summary>Errors: EINVAL, those of the device's own matrix (IO-40 to IO-47), ENOSPC where fewer vectors are to be had.</summary>
     public async Task<VfioResult> SetAsync(Message request)
     {
-        if (!request.Begins<VfioIrqSet>(out var asked))
-            return Refused.Length;
-        if (asked.Argsz < VfioIrqSet.WireSize)
-            return Refused.Argsz;
+        if (request.TakeBeginning<VfioIrqSet>(out var asked) is { IsOk: false } wrong)
+            return wrong;
         if (await CheckAsync(request, asked).ConfigureAwait(false) is { IsOk: false } refused)
             return refused;
         var given = Take(request);

@@ -73,6 +73,14 @@ internal sealed class Message
     /// <summary>What the payload begins with; <see cref="After{T}"/> is what follows.</summary>
     public bool Begins<T>(out T payload) where T : unmanaged, IUapiStruct<T> => MemoryMarshal.TryRead(Payload.Span, out payload);
 
+    /// <summary>The payload, where it is this structure and nothing more. Errors: EINVAL, also for an argsz below the structure's own size.</summary>
+    public VfioResult Take<T>(out T payload) where T : unmanaged, IUapiStruct<T> =>
+        Is(out payload) ? CheckArgsz<T>() : Refused.Length;
+
+    /// <summary>What the payload begins with; data follow. Errors: EINVAL, also for an argsz below the structure's own size.</summary>
+    public VfioResult TakeBeginning<T>(out T payload) where T : unmanaged, IUapiStruct<T> =>
+        Begins(out payload) ? CheckArgsz<T>() : Refused.Length;
+
     public ReadOnlyMemory<byte> After<T>() where T : unmanaged, IUapiStruct<T> => Payload[Unsafe.SizeOf<T>()..];
 
     public void Clear()
@@ -83,6 +91,10 @@ internal sealed class Message
     }
 
     public void Abandon() => buffer.Abandon();
+
+    /// <summary>Every structure that has an argsz begins with it (facts §3).</summary>
+    private VfioResult CheckArgsz<T>() where T : unmanaged =>
+        BitConverter.ToUInt32(Payload.Span) >= (uint)Unsafe.SizeOf<T>() ? VfioResult.Ok : Refused.Argsz;
 }
 
 /// <summary>The answer that is being made: room for its head, then its payload.</summary>

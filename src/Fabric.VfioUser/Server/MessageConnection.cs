@@ -15,6 +15,12 @@ internal sealed class MessageConnection : IDisposable
 {
     private const short HungUp = 0x10;
 
+    /// <summary>Of the socket's buffer: what the kernel gives of it, so that a large answer fits whole.</summary>
+    private const int SendBytes = 1 << 20;
+
+    /// <summary>How long a thread that is nobody else's waits for a client that is reading a large answer.</summary>
+    private const int ReadingMs = 2;
+
     private readonly Socket socket;
     private readonly SafeSocketHandle handle;
     private readonly ServerOptions options;
@@ -22,6 +28,7 @@ internal sealed class MessageConnection : IDisposable
     private readonly CancellationTokenSource readingLate;
     private readonly CancellationTokenSource sendingLate;
     private readonly SemaphoreSlim sending = new(1, 1);
+    private bool isExpecting;
     private readonly byte[] head = new byte[MessageHeader.Bytes];
 
     public MessageConnection(Socket socket, ServerOptions options, CancellationToken shutdown)
@@ -31,6 +38,8 @@ internal sealed class MessageConnection : IDisposable
         sendingLate = new CancellationTokenSource(Timeout.InfiniteTimeSpan, options.Time);
         ending = CancellationTokenSource.CreateLinkedTokenSource(shutdown, readingLate.Token, sendingLate.Token);
         (handle, Ending) = (socket.SafeHandle, ending.Token);
+        Ending.Register(Shut);
+        socket.SendBufferSize = SendBytes;
     }
 
     /// <summary>Cancelled when the connection is to end, whoever wants that.</summary>
@@ -65,31 +74,29 @@ internal sealed class MessageConnection : IDisposable
     public void End() => ending.Cancel();
 
     /// <summary>From now on a first byte is to come within a time, or (null) whenever it comes.</summary>
-    public void Expect(TimeSpan? within) => readingLate.CancelAfter(within ?? Timeout.InfiniteTimeSpan);
+    public void Expect(TimeSpan? within)
+    {
+        isExpecting = within is not null;
+        readingLate.CancelAfter(within ?? Timeout.InfiniteTimeSpan);
+    }
 
     /// <summary>
-    /// The next message. False at the end of the stream, wherever in a message it ends. A message that cannot be read, because it claims to be
-    /// shorter than its head or longer than may be, has a <see cref="Message.Fault"/>: nothing after it can be understood.
+    /// The next message, for which the calling thread waits. False at the end of the stream, wherever in a message it ends, and when the
+    /// connection is to end. A message that cannot be read, because it claims to be shorter than its head or longer than may be, has a
+    /// <see cref="Message.Fault"/>: nothing after it can be understood.
     /// </summary>
     /// <param name="mostPayload">Bytes.</param>
-    /// <exception cref="OperationCanceledException">The connection is to end, or a deadline passed.</exception>
     /// <exception cref="SocketException">The connection is broken.</exception>
-    public async ValueTask<bool> ReadAsync(Message message, int mostPayload)
+    public bool Read(Message message, int mostPayload)
     {
         for (var got = 0; got < head.Length;)
         {
-            var received = DescriptorMessages.Receive(handle, head.AsSpan(got), message.Descriptors);
+            var received = DescriptorMessages.Receive(handle, head.AsSpan(got), message.Descriptors, waits: true);
             if (received == 0)
                 return false;
-            if (received > 0)
-            {
-                got += received;
-                Expect(got < head.Length ? options.MessageDeadline : null);
-                continue;
-            }
-
-            // Nothing to be had yet: an empty read ends when there is, and takes nothing, so that no descriptor is lost.
-            await socket.ReceiveAsync(Memory<byte>.Empty, SocketFlags.None, Ending).ConfigureAwait(false);
+            got += received;
+            if (got < head.Length)
+                Expect(options.MessageDeadline);
         }
 
         MessageHeader.TryRead(head, out var header);
@@ -106,7 +113,7 @@ internal sealed class MessageConnection : IDisposable
             return true;
         }
 
-        return await FillAsync(message.Room((int)header.Size - MessageHeader.Bytes)).ConfigureAwait(false);
+        return TryFill(message.Room((int)header.Size - MessageHeader.Bytes).Span);
     }
 
     /// <summary>Sends a whole message, descriptors with its first byte. What cannot be sent within its deadline ends the connection.</summary>
@@ -117,7 +124,7 @@ internal sealed class MessageConnection : IDisposable
         await sending.WaitAsync(Ending).ConfigureAwait(false);
         try
         {
-            var sent = Math.Max(0, DescriptorMessages.Send(handle, message.Span, []));
+            var sent = SendNow(message.Span);
             if (sent == message.Length)
                 return;
             sendingLate.CancelAfter(options.SendDeadline);
@@ -131,6 +138,23 @@ internal sealed class MessageConnection : IDisposable
         }
     }
 
+    /// <summary>
+    /// What goes without being woken up for it. A thread of the pool waits for nobody; one that is the client's own waits a moment, for as long as
+    /// the client goes on reading, and no longer: the client may itself be waiting for us to read.
+    /// </summary>
+    private int SendNow(ReadOnlySpan<byte> message)
+    {
+        var sent = Math.Max(0, DescriptorMessages.Send(handle, message, []));
+        while (sent < message.Length && !Thread.CurrentThread.IsThreadPoolThread)
+        {
+            if (!DescriptorMessages.TakesMore(handle, ReadingMs))
+                break;
+            sent += Math.Max(0, DescriptorMessages.Send(handle, message[sent..], []));
+        }
+
+        return sent;
+    }
+
     public void Dispose()
     {
         ending.Cancel();
@@ -141,19 +165,38 @@ internal sealed class MessageConnection : IDisposable
         sending.Dispose();
     }
 
-    private async ValueTask<bool> FillAsync(Memory<byte> room)
+    /// <summary>Descriptors belong with the head (facts §1): what comes with the body is not asked for, and the kernel closes it.</summary>
+    private bool TryFill(Span<byte> room)
     {
         while (!room.IsEmpty)
         {
-            Expect(options.MessageDeadline);
-            // Descriptors belong with the head (facts §1): what comes with the body is not asked for, and the kernel closes it.
-            var received = await socket.ReceiveAsync(room, SocketFlags.None, Ending).ConfigureAwait(false);
+            var received = DescriptorMessages.Receive(handle, room, waits: false);
+            if (received < 0)
+            {
+                Expect(options.MessageDeadline);
+                received = DescriptorMessages.Receive(handle, room, waits: true);
+            }
+
             if (received == 0)
                 return false;
             room = room[received..];
         }
 
-        Expect(null);
+        if (isExpecting)
+            Expect(null);
         return true;
+    }
+
+    /// <summary>Whoever waits for the client on a thread of his own is at the end of the stream then.</summary>
+    private void Shut()
+    {
+        try
+        {
+            socket.Shutdown(SocketShutdown.Receive);
+        }
+        catch (Exception over) when (over is SocketException or ObjectDisposedException)
+        {
+            // The client has ended it already.
+        }
     }
 }

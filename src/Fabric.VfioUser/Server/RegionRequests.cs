@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Fabric.Devices;
 using Fabric.Vfio;
 using Fabric.Vfio.Uapi;
@@ -8,7 +9,8 @@ namespace Fabric.VfioUser.Server;
 /// <summary>REGION_READ, REGION_WRITE, REGION_WRITE_MULTI. An access lies within its region, or nothing of it is done.</summary>
 internal sealed class RegionRequests(DeviceClient device, InfoRequests info, bool writesMultiple)
 {
-    public async Task<VfioResult> ReadAsync(Message request, Reply reply)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<VfioResult> ReadAsync(Message request, Reply reply)
     {
         if (!request.Is<RegionAccessPayload>(out var asked))
             return Refused.Length;
@@ -29,7 +31,8 @@ internal sealed class RegionRequests(DeviceClient device, InfoRequests info, boo
         return VfioResult.Ok;
     }
 
-    public async Task<VfioResult> WriteAsync(Message request, Reply reply)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<VfioResult> WriteAsync(Message request, Reply reply)
     {
         if (!request.Begins<RegionAccessPayload>(out var asked))
             return Refused.Length;
@@ -45,7 +48,8 @@ internal sealed class RegionRequests(DeviceClient device, InfoRequests info, boo
     }
 
     /// <summary>In order, up to the first that fails: the reply tells how many were done. Errors: that of the first, where none was.</summary>
-    public async Task<VfioResult> WriteMultiAsync(Message request, Reply reply)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<VfioResult> WriteMultiAsync(Message request, Reply reply)
     {
         if (!writesMultiple)
             return VfioResult.Fail(Errno.EINVAL, "REGION_WRITE_MULTI: VERSION did not agree on write_multiple.");
@@ -70,7 +74,8 @@ internal sealed class RegionRequests(DeviceClient device, InfoRequests info, boo
         return VfioResult.Ok;
     }
 
-    private async Task<VfioResult> WriteAsync(WriteMultiEntry entry, ReadOnlyMemory<byte> data)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<VfioResult> WriteAsync(WriteMultiEntry entry, ReadOnlyMemory<byte> data)
     {
         if (entry.Count is 0 or > WriteMultiEntry.MaxBytes)
             return VfioResult.Fail(Errno.EINVAL, "REGION_WRITE_MULTI: a write is of 1 to 8 bytes.");

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Fabric.Devices;
 using Fabric.Vfio;
 using Fabric.VfioUser.Protocol;
@@ -28,7 +29,8 @@ internal sealed class Requests : IDisposable
     }
 
     /// <summary>Carries a request out, and puts its answer's payload into the reply. What it is refused with is an errno for the client.</summary>
-    public async Task<VfioResult> CarryOutAsync(Message request, Reply reply)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<VfioResult> CarryOutAsync(Message request, Reply reply)
     {
         if (request.Fault.Errno != Errno.None)
             return request.Fault;

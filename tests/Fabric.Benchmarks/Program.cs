@@ -14,6 +14,7 @@ using Fabric.Benchmarks.Hosts;
 using Fabric.Benchmarks.Migrations;
 using Fabric.Benchmarks.Storms;
 using Fabric.Benchmarks.Transfers;
+using Fabric.Benchmarks.VfioUser;
 
 // Ends with 1 where a target was missed.
 return args switch
@@ -24,6 +25,7 @@ return args switch
     ["migration", .. var rest] => await MigrationBenchmark.RunAsync(rest),
     ["storm", .. var rest] => await StormBenchmark.RunAsync(rest),
     ["transfer", .. var rest] => await TransferBenchmark.RunAsync(rest),
+    ["vfio-user", .. var rest] => await VfioUserBenchmark.RunAsync(rest),
     _ => Micro(args),
 };
 

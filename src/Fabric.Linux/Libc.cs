@@ -23,15 +23,13 @@ internal static partial class Libc
     public const int AccessMode = 3;
     public const int ReadOnly = 0;
     public const int WriteOnly = 1;
-
     public const int ReadWrite = 2;
     public const int CloseOnExec = 0x8_0000;
     public const int NonBlocking = 0x800;
 
+    public const short PollIn = 1;
     public const short PollOut = 4;
     public const int PollForever = -1;
-
-    public const short PollIn = 1;
 
     /// <summary>Family, type and protocol of the kernel's messages about its devices, netlink(7).</summary>
     public const int NetlinkFamily = 16;

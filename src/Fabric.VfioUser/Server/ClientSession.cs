@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using System.Net.Sockets;
 using System.Threading.Channels;
 using Akka.Actor;
@@ -147,23 +148,25 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
 
     private async Task ServeAsync(Requests requests, ClientDma dma)
     {
-        var free = Channel.CreateBounded<Message>(Depth);
+        using var free = new BlockingCollection<Message>();
         // What is read is carried out at once, on the reading thread, where nothing is waited for.
         var due = Channel.CreateUnbounded<Message>(new UnboundedChannelOptions
         {
             SingleReader = true, SingleWriter = true, AllowSynchronousContinuations = true,
         });
         for (var at = 0; at < Depth; at++)
-            free.Writer.TryWrite(new Message());
+            free.Add(new Message());
         // Whichever ends first, however it ends, ends the others.
-        var (carrying, sending) = (CarryOutAsync(requests, dma, due.Reader, free.Writer), dma.RunAsync());
-        var reading = new ReadingThread(connection, dma, free.Reader, due.Writer, MostPayload).RunAsync();
+        var (carrying, sending) = (CarryOutAsync(requests, dma, due.Reader, free), dma.RunAsync());
+        var reading = new ReadingThread(connection, dma, free, due.Writer, MostPayload).RunAsync();
         await Task.WhenAll(reading, carrying, sending).ConfigureAwait(false);
-        Drain(free.Reader);
-        Drain(due.Reader);
+        while (due.Reader.TryRead(out var left))
+            left.Clear();
+        while (free.TryTake(out var kept))
+            kept.Clear();
     }
 
-    private async Task CarryOutAsync(Requests requests, ClientDma dma, ChannelReader<Message> due, ChannelWriter<Message> free)
+    private async Task CarryOutAsync(Requests requests, ClientDma dma, ChannelReader<Message> due, BlockingCollection<Message> free)
     {
         var reply = new Reply();
         try
@@ -185,7 +188,7 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
 
                 reply.Clear();
                 message.Clear();
-                free.TryWrite(message);
+                free.Add(message);
             }
         }
         catch (Exception over) when (IsEnd(over))
@@ -217,12 +220,6 @@ internal sealed class ClientSession(ServedDevice served, Seat seat, MessageConne
         served.Log.Info("{0}: a client was refused: {1}", served.Path, error);
         if (request.WantsReply)
             await connection.SendAsync(new Reply().Refuse(request, error.Errno)).ConfigureAwait(false);
-    }
-
-    private static void Drain(ChannelReader<Message> messages)
-    {
-        while (messages.TryRead(out var message))
-            message.Clear();
     }
 
     internal static bool IsEnd(Exception over) => over is OperationCanceledException or SocketException or ObjectDisposedException;

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Threading.Channels;
 using Fabric.Devices.Asking;
 using Fabric.Vfio;
@@ -9,7 +10,7 @@ namespace Fabric.VfioUser.Server;
 /// a request and its answer nobody is woken up. A thread that hardware does not let go of is replaced; it ends when it comes back.
 /// </summary>
 internal sealed class ReadingThread(
-    MessageConnection connection, ClientDma dma, ChannelReader<Message> free, ChannelWriter<Message> due, int mostPayload)
+    MessageConnection connection, ClientDma dma, BlockingCollection<Message> free, ChannelWriter<Message> due, int mostPayload)
 {
     private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -86,6 +87,6 @@ internal sealed class ReadingThread(
             return kept;
         }
 
-        return free.TryRead(out var message) ? message : free.ReadAsync(connection.Ending).AsTask().GetAwaiter().GetResult();
+        return free.Take(connection.Ending);
     }
 }

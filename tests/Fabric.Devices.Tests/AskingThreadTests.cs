@@ -74,7 +74,8 @@ public sealed class AskingThreadTests : DeviceTest
     {
         using var calling = new ManualResetEventSlim();
         using var back = new ManualResetEventSlim();
-        var stuck = ActorOf(Props.Create(() => new Stuck(TestActor, calling, back)).WithDispatcher(ChainDispatcher.Of(Sys)));
+        Action<IActorRef> tell = asking => TestActor.Tell(asking);
+        var stuck = ActorOf(Props.Create(() => new Stuck(tell, calling, back)).WithDispatcher(ChainDispatcher.Of(Sys)));
         var overtaken = new TaskCompletionSource();
         Task<VfioResult>? asked = null;
 
@@ -91,6 +92,33 @@ public sealed class AskingThreadTests : DeviceTest
 
         await overtaken.Task.WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
         Assert.Equal(Errno.EIO, (await asked!).Error.Errno);
+        back.Set();
+        Assert.False(await pumping);
+    }
+
+    [Fact]
+    public async Task What_was_sent_before_a_call_that_does_not_come_back_is_done_elsewhere()
+    {
+        using var calling = new ManualResetEventSlim();
+        using var back = new ManualResetEventSlim();
+        var other = ActorOf(Props.Create(() => new Elsewhere(TestActor)).WithDispatcher(ChainDispatcher.Of(Sys)));
+        IActorRef? asker = null;
+        Action<IActorRef> tell = asking =>
+        {
+            asker = asking;
+            other.Tell(asking);
+        };
+        var stuck = ActorOf(Props.Create(() => new Stuck(tell, calling, back)).WithDispatcher(ChainDispatcher.Of(Sys)));
+
+        var pumping = OnThreadAsync(thread =>
+        {
+            _ = OpenAsync(stuck);
+            return thread.Pump();
+        });
+        Assert.True(calling.Wait(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken));
+        asker!.Tell(new DeviceFailed(Errno.EIO, "It hangs."));
+
+        Assert.Equal(stuck, await ExpectMsgAsync<IActorRef>(TimeSpan.FromSeconds(20), cancellationToken: TestContext.Current.CancellationToken));
         back.Set();
         Assert.False(await pumping);
     }
@@ -132,9 +160,9 @@ public sealed class AskingThreadTests : DeviceTest
     /// <summary>The same, and does not come back.</summary>
     private sealed class Stuck : ReceiveActor
     {
-        public Stuck(IActorRef told, ManualResetEventSlim calling, ManualResetEventSlim back) => ReceiveAny(_ =>
+        public Stuck(Action<IActorRef> told, ManualResetEventSlim calling, ManualResetEventSlim back) => ReceiveAny(_ =>
         {
-            told.Tell(Sender);
+            told(Sender);
             calling.Set();
             back.Wait(TimeSpan.FromSeconds(60));
         });

@@ -45,7 +45,7 @@ public sealed class AskingThread(Action<AskingThread> overtaken)
                 answered = null;
                 told.Complete();
             }
-            else if (asked is { IsOpen: true } && due.TryDequeue(out var next))
+            else if (asked is { IsOpen: true } && TryNext(out var next))
             {
                 isMine = Call(next.Run);
             }
@@ -55,8 +55,7 @@ public sealed class AskingThread(Action<AskingThread> overtaken)
             }
         }
 
-        while (due.TryDequeue(out var left))
-            left.Otherwise.Schedule(left.Run);
+        GiveAway();
         if (isMine)
             asked?.Await();
         else
@@ -65,7 +64,19 @@ public sealed class AskingThread(Action<AskingThread> overtaken)
         return isMine;
     }
 
-    internal void Take(IRunnable run, MessageDispatcher otherwise) => due.Enqueue((run, otherwise));
+    internal void Take(IRunnable run, MessageDispatcher otherwise)
+    {
+        lock (due)
+        {
+            if (Volatile.Read(ref state) != Overtaken)
+            {
+                due.Enqueue((run, otherwise));
+                return;
+            }
+        }
+
+        otherwise.Schedule(run);
+    }
 
     /// <summary>One question at a time is made of what the one before it was made of.</summary>
     internal ValueTask<DeviceReply> AskAsync(IActorRef front, DeviceRequest request, TimeSpan deadline)
@@ -86,12 +97,27 @@ public sealed class AskingThread(Action<AskingThread> overtaken)
         }
 
         ThreadPool.UnsafeQueueUserWorkItem(question, preferLocal: false);
-        if (Interlocked.CompareExchange(ref state, Overtaken, InCall) == InCall)
-            overtaken(this);
+        if (Interlocked.CompareExchange(ref state, Overtaken, InCall) != InCall)
+            return;
+        // Others of the chain are not to wait for a call that may never come back.
+        GiveAway();
+        overtaken(this);
     }
 
     /// <summary>A question that nobody can answer any more may be asked again.</summary>
     internal void Return(Question question) => Volatile.Write(ref free, question);
+
+    private bool TryNext(out (IRunnable Run, MessageDispatcher Otherwise) next)
+    {
+        lock (due)
+            return due.TryDequeue(out next);
+    }
+
+    private void GiveAway()
+    {
+        while (TryNext(out var left))
+            left.Otherwise.Schedule(left.Run);
+    }
 
     private bool Call(IRunnable run)
     {

@@ -129,12 +129,13 @@ internal sealed class HisiAccArcs(HisiAccCommands device, TimeProvider time) : I
             : VfioResult.Ok;
 
     /// <summary>
-    /// Match data alone is the stream of a VF that was not set up, and this one is left as it is (VD-HIS-3). Errors: what a write was refused with;
-    /// EINVAL for a stream of any other length, which may be gone on with, and for queues that are nowhere.
+    /// Match data alone is the stream of a VF that was not set up, and says so; this one is left as it is (VD-HIS-3). Of any other it is the beginning,
+    /// and taken for the whole would lose the rest. Errors: what a write was refused with; EINVAL for a stream of any other length, which may be
+    /// gone on with, and for queues that are nowhere.
     /// </summary>
     private VfioResult Load(LoadBuffer stream)
     {
-        if (!stream.Standing.IsOk || stream.Content.Length == HisiAccStreamFormat.MatchBytes)
+        if (!stream.Standing.IsOk || (stream.Content.Length == HisiAccStreamFormat.MatchBytes && HisiAccStreamFormat.IsOfIdleVf(stream.Content)))
             return stream.Standing;
         if (stream.Content.Length < HisiAccStreamFormat.Bytes)
             return VfioResult.Fail(Errno.EINVAL, "The migration stream is shorter than the device's state; write the rest of it.");

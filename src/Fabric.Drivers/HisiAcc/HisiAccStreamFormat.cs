@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Fabric.Hardware.Specs.HisiAcc;
 using Fabric.Vfio;
 
 namespace Fabric.Drivers.HisiAcc;
@@ -47,6 +48,9 @@ internal static class HisiAccStreamFormat
         BinaryPrimitives.WriteUInt16LittleEndian(destination[28..], Major);
         BinaryPrimitives.WriteUInt16LittleEndian(destination[30..], Minor);
     }
+
+    /// <summary>The match data is that of a VF that no guest had set up: nothing follows (VD-HIS-3).</summary>
+    public static bool IsOfIdleVf(ReadOnlySpan<byte> match) => BinaryPrimitives.ReadUInt32LittleEndian(match[24..]) == (uint)HisiAccVfState.NotReady;
 
     /// <summary>Whether match data is that of a VF like this one. Errors: EFAULT.</summary>
     public static VfioResult Check(ReadOnlySpan<byte> match, HisiAccMatch own)

@@ -358,7 +358,6 @@ internal sealed class ServerConnection : IDisposable
             return Broken.NoMessage;
         var length = header.Size - MessageHeader.Bytes;
         var why = header.IsReply ? TakeReply(header, length, deadline) : TakeCommand(header, length, deadline);
-        // No answer of a server has descriptors that are of use here.
         descriptors.Clear();
         return why;
     }
@@ -382,6 +381,8 @@ internal sealed class ServerConnection : IDisposable
             return filled;
         }
 
+        // No answer of a server has descriptors that are of use here; whoever waited finds none of them open.
+        descriptors.Clear();
         if ((header.Flags & MessageFlags.Error) != 0)
             exchange.Fail(Broken.Refusal(header));
         else

@@ -6,6 +6,9 @@ namespace Fabric.Devices.Tests;
 
 public sealed class AskingThreadTests : DeviceTest
 {
+    /// <summary>Who opens as this is answered by those who answer nobody else.</summary>
+    private const string First = "the first";
+
     private readonly FakeFunction function = new();
 
     [Fact]
@@ -16,6 +19,7 @@ public sealed class AskingThreadTests : DeviceTest
 
         var (before, after) = await OnThreadAsync(thread =>
         {
+            Settle(thread, () => client.ReadAsync(0, 0x10, 4));
             var asked = client.ReadAsync(0, 0x10, 4);
             var isAnsweredUnpumped = asked.IsCompleted;
             Assert.True(thread.Pump());
@@ -33,6 +37,7 @@ public sealed class AskingThreadTests : DeviceTest
 
         var read = await OnThreadAsync(thread =>
         {
+            Settle(thread, () => client.ReadAsync(0, 0x10, 1));
             var seen = new List<byte>();
             for (byte value = 1; value < 100; value++)
             {
@@ -82,6 +87,7 @@ public sealed class AskingThreadTests : DeviceTest
         var pumping = OnThreadAsync(
             thread =>
             {
+                Settle(thread, () => OpenAsync(stuck, First));
                 asked = OpenAsync(stuck);
                 return thread.Pump();
             },
@@ -112,6 +118,8 @@ public sealed class AskingThreadTests : DeviceTest
 
         var pumping = OnThreadAsync(thread =>
         {
+            Settle(thread, () => OpenAsync(other, First));
+            Settle(thread, () => OpenAsync(stuck, First));
             _ = OpenAsync(stuck);
             return thread.Pump();
         });
@@ -123,10 +131,32 @@ public sealed class AskingThreadTests : DeviceTest
         Assert.False(await pumping);
     }
 
-    private async Task<VfioResult> OpenAsync(IActorRef device)
+    private async Task<VfioResult> OpenAsync(IActorRef device, string holder = "somebody")
     {
-        var opened = await DeviceClient.OpenAsync(device, "somebody", TestActor);
+        var opened = await DeviceClient.OpenAsync(device, holder, TestActor).ConfigureAwait(false);
         return opened.IsOk ? VfioResult.Ok : opened.Error;
+    }
+
+    /// <summary>
+    /// A mailbox that still runs where its actor was made takes what comes there. From the first question on that is answered on this thread it is
+    /// idle between questions.
+    /// </summary>
+    private static void Settle(AskingThread thread, Func<Task> ask)
+    {
+        Task<bool> isHere;
+        do
+        {
+            isHere = IsAnsweredHereAsync(ask);
+            Assert.True(thread.Pump());
+        }
+        while (!isHere.GetAwaiter().GetResult());
+    }
+
+    private static async Task<bool> IsAnsweredHereAsync(Func<Task> ask)
+    {
+        var here = Environment.CurrentManagedThreadId;
+        await ask().ConfigureAwait(false);
+        return Environment.CurrentManagedThreadId == here;
     }
 
     private static Task<T> OnThreadAsync<T>(Func<AskingThread, T> act, Action? overtaken = null)
@@ -152,19 +182,25 @@ public sealed class AskingThreadTests : DeviceTest
     }
 
     /// <summary>Says who asks, and leaves the answer to others.</summary>
-    private sealed class Elsewhere : ReceiveActor
+    private class Elsewhere : ReceiveActor
     {
-        public Elsewhere(IActorRef told) => ReceiveAny(_ => told.Tell(Sender));
+        public Elsewhere(IActorRef told)
+            : this(told.Tell)
+        {
+        }
+
+        protected Elsewhere(Action<IActorRef> told)
+        {
+            Receive<OpenDevice>(static open => open.Holder == First, _ => Sender.Tell(new DeviceFailed(Errno.EBUSY, "Not yet.")));
+            ReceiveAny(_ => told(Sender));
+        }
     }
 
     /// <summary>The same, and does not come back.</summary>
-    private sealed class Stuck : ReceiveActor
+    private sealed class Stuck(Action<IActorRef> told, ManualResetEventSlim calling, ManualResetEventSlim back) : Elsewhere(asker =>
     {
-        public Stuck(Action<IActorRef> told, ManualResetEventSlim calling, ManualResetEventSlim back) => ReceiveAny(_ =>
-        {
-            told(Sender);
-            calling.Set();
-            back.Wait(TimeSpan.FromSeconds(60));
-        });
-    }
+        told(asker);
+        calling.Set();
+        back.Wait(TimeSpan.FromSeconds(60));
+    });
 }

@@ -46,6 +46,9 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
 
     /// <summary>The snapshot is of a moment ago: what is commanded is decided on it.</summary>
     private bool isSighted;
+
+    /// <summary>An answer of the fleet is on its way.</summary>
+    private bool isLooking;
     private ImmutableArray<MoveWait> waits = [];
     private long told;
 
@@ -100,18 +103,25 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
             case Look:
                 // Comes again also where the answer does not.
                 Timers.StartSingleTimer(nameof(Look), Look.Instance, state.OpenMoves.Any() || !waits.IsEmpty ? Busy : Idle);
-                fleetActor.Tell(new DescribeFleet(), Self);
+                AskFleet();
                 break;
             case FleetDescribed when !members.SeesMostControls:
                 // Whoever is cut off sees all others misbehave; the resolver ends it, and one that sees the fabric decides.
+                isLooking = false;
                 break;
             case FleetDescribed described:
                 OnFleet(FleetSnapshot.Of(described));
                 break;
-            case IMovesCommand or AskEvacuation when !isSighted:
+            case IMovesCommand when !isSighted:
                 // A host that a person sees in a list must not be unknown here because the last look is older.
                 Stash.Stash();
-                fleetActor.Tell(new DescribeFleet(), Self);
+                AskFleet();
+                break;
+            case AskEvacuation when !isSighted:
+                // All claims of a card that is lost ask at once: one look serves them.
+                Stash.Stash();
+                if (!isLooking)
+                    AskFleet();
                 break;
             case SightEnded:
                 isSighted = false;
@@ -159,8 +169,15 @@ public sealed class MovesActor : UntypedPersistentActor, IWithTimers
 
     // ---- Looking, and doing what follows ----------------------------------------------------------------------------------------------
 
+    private void AskFleet()
+    {
+        isLooking = true;
+        fleetActor.Tell(new DescribeFleet(), Self);
+    }
+
     private void OnFleet(FleetSnapshot seen)
     {
+        isLooking = false;
         NoteThePause();
         fleet = seen;
         var round = MoveRound.Next(seen, state, watch, evacuations, options, IsComplete, Now);

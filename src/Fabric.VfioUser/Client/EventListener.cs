@@ -10,8 +10,6 @@ namespace Fabric.VfioUser.Client;
 /// </summary>
 internal sealed class EventListener(LaneThreads threads) : IDisposable
 {
-    private const short PollIn = 1;
-
     private readonly Lock gate = new();
     private readonly List<Listened> listened = [];
     private EventFd? wake;
@@ -80,9 +78,9 @@ internal sealed class EventListener(LaneThreads threads) : IDisposable
         {
             if (entries.Length != now.Length + 1)
                 entries = new Libc.PollEntry[now.Length + 1];
-            entries[0] = new Libc.PollEntry { Fd = wake!.Number, Events = PollIn };
+            entries[0] = new Libc.PollEntry { Fd = wake!.Number, Events = Libc.PollIn };
             for (var at = 0; at < now.Length; at++)
-                entries[at + 1] = new Libc.PollEntry { Fd = now[at].Eventfd.Number, Events = PollIn };
+                entries[at + 1] = new Libc.PollEntry { Fd = now[at].Eventfd.Number, Events = Libc.PollIn };
             Wait(entries);
             if (entries[0].Returned != 0)
                 wake.Read();
@@ -114,6 +112,6 @@ internal sealed class EventListener(LaneThreads threads) : IDisposable
     private static unsafe void Wait(Libc.PollEntry[] entries)
     {
         fixed (Libc.PollEntry* first = entries)
-            _ = Libc.Poll(first, (nuint)entries.Length, -1);
+            _ = Libc.Poll(first, (nuint)entries.Length, Libc.PollForever);
     }
 }

@@ -26,9 +26,6 @@ internal interface IServerCommands
 /// </summary>
 internal sealed class ServerConnection : IDisposable
 {
-    private const short PollIn = 1;
-    private const short PollOut = 4;
-
     /// <summary>The longest message of a server: DMA of as many bytes as VERSION says that the client takes.</summary>
     private static readonly int MostCommand = DmaAccessPayload.WireSize + MostData;
 
@@ -297,7 +294,7 @@ internal sealed class ServerConnection : IDisposable
                     message = message[sent..];
                     fds = [];
                 }
-                else if (!IsReady(PollOut, deadline))
+                else if (!IsReady(Libc.PollOut, deadline))
                 {
                     break;
                 }
@@ -415,35 +412,20 @@ internal sealed class ServerConnection : IDisposable
                 return Broken.Closed;
             if (received > 0)
                 room = room[received..];
-            else if (!IsReady(PollIn, deadline))
+            else if (!IsReady(Libc.PollIn, deadline))
                 return Broken.Slow;
         }
 
         return default;
     }
 
-    private unsafe bool IsReady(short events, long deadline)
+    private bool IsReady(short events, long deadline)
     {
-        while (true)
-        {
-            var held = false;
-            try
-            {
-                handle.DangerousAddRef(ref held);
-                var entry = new Libc.PollEntry { Fd = (int)handle.DangerousGetHandle(), Events = events };
-                var left = deadline == long.MaxValue ? -1 : (int)Left(deadline).TotalMilliseconds;
-                var ready = Libc.Poll(&entry, 1, left);
-                if (ready > 0)
-                    return true;
-                if (ready == 0 || Marshal.GetLastPInvokeError() != Libc.EINTR)
-                    return false;
-            }
-            finally
-            {
-                if (held)
-                    handle.DangerousRelease();
-            }
-        }
+        int ready;
+        do
+            ready = DescriptorMessages.Poll(handle, events, deadline == long.MaxValue ? Libc.PollForever : (int)Left(deadline).TotalMilliseconds);
+        while (ready < 0 && Marshal.GetLastPInvokeError() == Libc.EINTR);
+        return ready > 0;
     }
 
     private static long Deadline(TimeSpan within) => Environment.TickCount64 + (long)within.TotalMilliseconds;

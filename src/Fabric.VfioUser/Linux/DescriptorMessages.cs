@@ -99,19 +99,20 @@ internal static unsafe class DescriptorMessages
     }
 
     /// <summary>Whether the socket takes more within a time, in milliseconds.</summary>
-    public static bool TakesMore(SafeHandle socket, int timeoutMs) => Poll(socket, Libc.PollOut, timeoutMs);
+    public static bool TakesMore(SafeHandle socket, int timeoutMs) => Poll(socket, Libc.PollOut, timeoutMs) == 1;
 
     /// <summary>The runtime makes a socket non-blocking when it has once waited to send: then poll(2) waits in place of the call itself.</summary>
     private static void Await(SafeHandle socket) => Poll(socket, Libc.PollIn, Libc.PollForever);
 
-    private static bool Poll(SafeHandle socket, short events, int timeoutMs)
+    /// <summary>1 where the socket is ready, 0 where it is not within a time, in milliseconds; less for an error, such as EINTR.</summary>
+    public static int Poll(SafeHandle socket, short events, int timeoutMs)
     {
         var held = false;
         try
         {
             socket.DangerousAddRef(ref held);
             var entry = new Libc.PollEntry { Fd = (int)socket.DangerousGetHandle(), Events = events };
-            return Libc.Poll(&entry, 1, timeoutMs) == 1;
+            return Libc.Poll(&entry, 1, timeoutMs);
         }
         finally
         {

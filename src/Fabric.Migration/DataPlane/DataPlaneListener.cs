@@ -153,7 +153,7 @@ public sealed class DataPlaneListener : IAsyncDisposable
                     throw;
                 }
 
-                _ = GreetAsync(socket);
+                _ = StreamThread.RunAsync(() => GreetAsync(socket));
             }
             catch (Exception) when (_closing.IsCancellationRequested)
             {

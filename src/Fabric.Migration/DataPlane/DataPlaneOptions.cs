@@ -54,8 +54,8 @@ public sealed record DataPlaneOptions
     } = TimeSpan.FromSeconds(10);
 
     /// <summary>
-    /// Bytes of a stream that its source keeps until the target has acknowledged them: the most it has to send again on a new connection, and
-    /// what it holds in memory. Never less than three times the longest frame and what a target may leave unacknowledged.
+    /// The most bytes of a stream that its source keeps until the target has acknowledged them, and has to send again on a new connection. It
+    /// keeps no more than its path is worth (<see cref="FlightLimit"/>), and reaches this only where rate and distance are great.
     /// </summary>
     public int WindowBytes
     {

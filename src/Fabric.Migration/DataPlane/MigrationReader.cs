@@ -13,8 +13,8 @@ public sealed class MigrationReader : IAsyncDisposable
     private const int HashBytes = 16;
     private const int MaxReply = HashBytes + PeerText.MaxBytes;
 
-    // A source may count on it: its window is larger than this and some frames.
-    private const int AcknowledgeBytes = 1 << 20;
+    /// <summary>How much is read before it is acknowledged: a source has little more under way (<see cref="FlightLimit"/>).</summary>
+    private const int AcknowledgeBytes = 2 * MigrationWriter.SliceBytes;
 
     private readonly DataPlaneOptions _options;
     private readonly FrameSource _frames;
@@ -185,7 +185,7 @@ public sealed class MigrationReader : IAsyncDisposable
 
     /// <summary>Tells the source that id and token were right.</summary>
     internal async ValueTask WelcomeAsync(CancellationToken cancellationToken) =>
-        await _replies.SendAsync(FrameType.Accepted, 0, default, cancellationToken);
+        await _replies.SendAsync(FrameType.Accepted, 0, Acceptance.Compose(AcknowledgeBytes), cancellationToken);
 
     /// <summary>
     /// Puts a new connection of the same source in the place of the one that it has, which is closed. The source learns what has come, and
@@ -221,7 +221,7 @@ public sealed class MigrationReader : IAsyncDisposable
         var replies = new FrameSink(wire, FrameHeader.Size + MaxReply);
         try
         {
-            await replies.SendAsync(FrameType.Accepted, (ulong)_position, default, cancellationToken);
+            await replies.SendAsync(FrameType.Accepted, (ulong)_position, Acceptance.Compose(AcknowledgeBytes), cancellationToken);
             if (missed is not null)
                 await replies.SendAsync(missed.Type, missed.Value, missed.Payload, cancellationToken);
         }

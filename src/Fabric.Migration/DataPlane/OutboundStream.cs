@@ -22,6 +22,7 @@ internal sealed class OutboundStream : IAsyncDisposable
     private readonly DataPlaneToken _token;
     private readonly DataPlaneOptions _options;
     private readonly Action<Frame> _take;
+    private readonly FlightLimit _flight;
     private readonly Window _window;
     private readonly Signal _room = new();
     private readonly CancellationTokenSource _closing = new();
@@ -30,6 +31,7 @@ internal sealed class OutboundStream : IAsyncDisposable
     // Who has it writes to the connection. Nobody else waits for it but the one who begins a new connection or sends a frame by itself.
     private readonly SemaphoreSlim _turn = new(1, 1);
     private Wire? _wire;
+    private SocketStream? _socket;
     private FrameSource? _replies;
     private uint _connections;
     private uint _repliesTaken;
@@ -47,6 +49,7 @@ internal sealed class OutboundStream : IAsyncDisposable
         _token = token;
         _options = options;
         _take = take;
+        _flight = new FlightLimit(options.WindowBytes, options.Time);
         _window = new Window(options.WindowBytes);
         Watch = new PeerWatch(options, BlamePeer);
     }
@@ -82,7 +85,7 @@ internal sealed class OutboundStream : IAsyncDisposable
         try
         {
             await outbound.ConnectAsync(cancellationToken);
-            outbound._hearing = outbound.LiveAsync();
+            outbound._hearing = StreamThread.RunAsync(outbound.LiveAsync);
             return outbound;
         }
         catch
@@ -186,16 +189,12 @@ internal sealed class OutboundStream : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        // A buffer that an interrupted call may still be using is left to the collector instead of the pool.
-        var interrupted = Watch.IsBusy;
         End(new DataPlaneException("This side closed the connection."));
         await _hearing;
         await _sending;
         await Watch.DisposeAsync();
         _replies?.Dispose();
         _closing.Dispose();
-        if (!interrupted)
-            _window.Dispose();
     }
 
     // An exception that is thrown twice would collect both stacks.
@@ -273,6 +272,7 @@ internal sealed class OutboundStream : IAsyncDisposable
                 if (reply.Value > long.MaxValue || !_window.Acknowledge((long)reply.Value))
                     throw new DataPlaneException($"The target acknowledged {reply.Value} bytes, which it cannot have.");
                 _wire!.GotSomewhere = true;
+                Judge((long)reply.Value);
                 _room.Set();
                 return;
             case FrameType.Refused:
@@ -284,6 +284,14 @@ internal sealed class OutboundStream : IAsyncDisposable
                 _repliesTaken++;
                 return;
         }
+    }
+
+    private void Judge(long acknowledged)
+    {
+        if (!_flight.Acknowledged(acknowledged))
+            return;
+        _flight.Look(_socket!.RoundTrip);
+        _window.Limit = _flight.Bytes;
     }
 
     private async Task ResumeAsync(DataPlaneException lost)
@@ -326,7 +334,7 @@ internal sealed class OutboundStream : IAsyncDisposable
 
         // The target reads what it lacks while it is heard: neither may wait for the other.
         await _sending;
-        _sending = SendAgainAsync();
+        _sending = StreamThread.RunAsync(SendAgainAsync);
     }
 
     private async Task SendAgainAsync()
@@ -352,7 +360,8 @@ internal sealed class OutboundStream : IAsyncDisposable
     {
         using var deadline = new CancellationTokenSource(_options.IoTimeout, _options.Time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
-        var wire = new Wire(await Transport.ConnectAsync(_endPoint, _options, cancellationToken), Watch);
+        var (stream, socket) = await Transport.ConnectAsync(_endPoint, _options, cancellationToken);
+        var wire = new Wire(stream, Watch);
         var replies = new FrameSource(wire, MaxReply, hash: null);
         try
         {
@@ -362,7 +371,7 @@ internal sealed class OutboundStream : IAsyncDisposable
                 throw Refusal(answer);
             if (answer.Type != FrameType.Accepted)
                 throw new DataPlaneException($"The target answered the hello with a frame of type {(byte)answer.Type}.");
-            await AdoptAsync(wire, replies, answer.Value, cancellationToken);
+            await AdoptAsync(wire, socket, replies, answer, cancellationToken);
         }
         catch (Exception e)
         {
@@ -378,15 +387,18 @@ internal sealed class OutboundStream : IAsyncDisposable
         }
     }
 
-    private async Task AdoptAsync(Wire wire, FrameSource replies, ulong position, CancellationToken cancellationToken)
+    private async Task AdoptAsync(Wire wire, SocketStream socket, FrameSource replies, Frame accepted, CancellationToken cancellationToken)
     {
         await _turn.WaitAsync(cancellationToken);
         try
         {
+            var position = accepted.Value;
             if (position > long.MaxValue || !_window.Rewind((long)position))
                 throw new DataPlaneException($"The target wants the stream from byte {position}, which is not kept.");
             _replies?.Dispose();
-            (_wire, _replies) = (wire, replies);
+            (_wire, _socket, _replies) = (wire, socket, replies);
+            _flight.Restart((long)position, Acceptance.Read(accepted.Payload.Span));
+            _window.Limit = _flight.Bytes;
         }
         finally
         {

@@ -9,7 +9,7 @@ namespace Fabric.Migration.DataPlane;
 internal static class Transport
 {
     /// <exception cref="DataPlaneException">Refused, not connected in <see cref="DataPlaneOptions.IoTimeout"/>, or TLS failed.</exception>
-    public static async Task<Stream> ConnectAsync(EndPoint endPoint, DataPlaneOptions options, CancellationToken cancellationToken)
+    public static async Task<(Stream Stream, SocketStream Socket)> ConnectAsync(EndPoint endPoint, DataPlaneOptions options, CancellationToken cancellationToken)
     {
         using var deadline = new CancellationTokenSource(options.IoTimeout, options.Time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, cancellationToken);
@@ -17,11 +17,11 @@ internal static class Transport
         try
         {
             Tune(socket, options);
-            await socket.ConnectAsync(endPoint, either.Token);
-            var stream = new NetworkStream(socket, ownsSocket: true);
+            await ConnectAsync(socket, endPoint, either.Token);
+            var stream = new SocketStream(socket);
             return options.ClientTls is { } tls
-                ? await SecureAsync(stream, secured => secured.AuthenticateAsClientAsync(tls, either.Token))
-                : stream;
+                ? (await SecureAsync(stream, secured => secured.AuthenticateAsClientAsync(tls, either.Token)), stream)
+                : (stream, stream);
         }
         catch (Exception e)
         {
@@ -38,13 +38,35 @@ internal static class Transport
         }
     }
 
+    /// <summary>As <see cref="SocketStream"/> waits, and for its reason.</summary>
+    private static async ValueTask ConnectAsync(Socket socket, EndPoint endPoint, CancellationToken cancellationToken)
+    {
+        if (!StreamThread.IsCurrent)
+        {
+            await socket.ConnectAsync(endPoint, cancellationToken);
+            return;
+        }
+
+        using var cancelling = cancellationToken.UnsafeRegister(static socket => ((Socket)socket!).Dispose(), socket);
+        try
+        {
+            socket.Connect(endPoint);
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException && cancellationToken.IsCancellationRequested)
+        {
+            throw new OperationCanceledException(cancellationToken);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
+    }
+
     /// <summary>The stream of an accepted socket; closes the socket if it throws.</summary>
     public static async Task<Stream> AcceptAsync(Socket socket, DataPlaneOptions options, CancellationToken cancellationToken)
     {
         try
         {
             Tune(socket, options);
-            var stream = new NetworkStream(socket, ownsSocket: true);
+            var stream = new SocketStream(socket);
             return options.ServerTls is { } tls
                 ? await SecureAsync(stream, secured => secured.AuthenticateAsServerAsync(tls, cancellationToken))
                 : stream;

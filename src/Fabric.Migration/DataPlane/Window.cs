@@ -1,21 +1,31 @@
-using System.Buffers;
-
 namespace Fabric.Migration.DataPlane;
 
 /// <summary>
-/// What a source keeps of its stream: whole frames from the first byte that the target has not acknowledged to the last one composed, in one
-/// pooled buffer that is used round and round. A frame lies in one piece, so that it can be composed in place: what is too long for the rest
-/// of the buffer begins a new lap. Positions count the bytes of all frames from the stream's beginning.
+/// What a source keeps of its stream: whole frames from the first byte that the target has not acknowledged to the last one composed. A frame
+/// lies in one piece, so that it can be composed in place. What was acknowledged last is used again first, since a cache still has it: how much
+/// memory is in use is how much is under way. Positions count the bytes of all frames from the stream's beginning.
 /// </summary>
-internal sealed class Window(int capacity) : IDisposable
+/// <param name="limit">As <see cref="Limit"/>, at first.</param>
+internal sealed class Window(long limit)
 {
+    /// <summary>The longest slice fills a chunk, and so leaves in one piece with its header.</summary>
+    private const int ChunkBytes = FrameHeader.Size + MigrationWriter.SliceBytes;
+
     private readonly Lock _gate = new();
-    private byte[]? _buffer = ArrayPool<byte>.Shared.Rent(capacity);
-    private long _previousLap;
-    private long _lap;
+    private readonly Queue<Chunk> _kept = new();
+    private readonly Stack<Chunk> _free = new();
+    private Chunk _last = new(0, 0);
+    private long _limit = limit;
     private long _acknowledged;
     private long _sent;
     private long _end;
+
+    /// <summary>How many bytes may be kept before there is no room for another frame; the one that passes it, it passes by its length at most.</summary>
+    public long Limit
+    {
+        get => Volatile.Read(ref _limit);
+        set => Volatile.Write(ref _limit, value);
+    }
 
     /// <summary>How many bytes wait to be sent.</summary>
     public long Waiting
@@ -27,24 +37,23 @@ internal sealed class Window(int capacity) : IDisposable
         }
     }
 
-    /// <summary>Room for a frame after all others, good until the next call; false if what is not acknowledged leaves none.</summary>
+    /// <summary>Room for a frame after all others, good until the next call; false if as much is kept as may be.</summary>
     public bool TryReserve(int bytes, out Memory<byte> room)
     {
         lock (_gate)
         {
-            if (_acknowledged == _end)
-                _previousLap = _lap = _end;
-            var at = (int)(_end - _lap);
-            var oldest = _acknowledged - (_acknowledged < _lap ? _previousLap : _lap);
-            var fits = _acknowledged < _lap ? oldest - at >= bytes : capacity - at >= bytes;
-            if (!fits && _acknowledged >= _lap && oldest >= bytes)
+            if (_end - _acknowledged >= Limit)
             {
-                (_previousLap, _lap, at) = (_lap, _end, 0);
-                fits = true;
+                room = default;
+                return false;
             }
 
-            room = fits ? _buffer.AsMemory(at, bytes) : default;
-            return fits;
+            if (_acknowledged == _end)
+                _last.Begin(_end);
+            if (_last.Room < bytes)
+                Extend(bytes);
+            room = _last.Free(bytes);
+            return true;
         }
     }
 
@@ -52,7 +61,10 @@ internal sealed class Window(int capacity) : IDisposable
     public void Append(int bytes)
     {
         lock (_gate)
+        {
+            _last.Fill(bytes);
             _end += bytes;
+        }
     }
 
     /// <summary>What to send next, as far as it lies in one piece; empty if everything is sent.</summary>
@@ -60,9 +72,13 @@ internal sealed class Window(int capacity) : IDisposable
     {
         lock (_gate)
         {
-            return _sent < _lap
-                ? _buffer.AsMemory((int)(_sent - _previousLap), (int)(_lap - _sent))
-                : _buffer.AsMemory((int)(_sent - _lap), (int)(_end - _sent));
+            foreach (var chunk in _kept)
+            {
+                if (_sent < chunk.End)
+                    return chunk.From(_sent);
+            }
+
+            return default;
         }
     }
 
@@ -80,6 +96,10 @@ internal sealed class Window(int capacity) : IDisposable
             if (position < _acknowledged || position > _sent)
                 return false;
             _acknowledged = position;
+
+            // The last one may have room that is reserved.
+            while (_kept.TryPeek(out var oldest) && oldest != _last && oldest.End <= position)
+                Recycle(_kept.Dequeue());
             return true;
         }
     }
@@ -89,16 +109,48 @@ internal sealed class Window(int capacity) : IDisposable
     {
         lock (_gate)
         {
-            if (position < _acknowledged || position > _sent)
+            if (!Acknowledge(position))
                 return false;
-            _acknowledged = _sent = position;
+            _sent = position;
             return true;
         }
     }
 
-    public void Dispose()
+    private void Extend(int bytes)
     {
-        if (Interlocked.Exchange(ref _buffer, null) is { } buffer)
-            ArrayPool<byte>.Shared.Return(buffer);
+        if (_acknowledged == _end && _kept.TryDequeue(out var only))
+            Recycle(only);
+        _last = bytes <= ChunkBytes && _free.TryPop(out var free) ? free : new Chunk(Math.Max(bytes, ChunkBytes), _end);
+        _last.Begin(_end);
+        _kept.Enqueue(_last);
+    }
+
+    private void Recycle(Chunk chunk)
+    {
+        if (chunk.IsUsual)
+            _free.Push(chunk);
+    }
+
+    /// <param name="length">In bytes.</param>
+    /// <param name="first">Position of its first byte.</param>
+    private sealed class Chunk(int length, long first)
+    {
+        private readonly byte[] _bytes = GC.AllocateUninitializedArray<byte>(length);
+        private long _first = first;
+        private int _filled;
+
+        public bool IsUsual => _bytes.Length == ChunkBytes;
+
+        public int Room => _bytes.Length - _filled;
+
+        public long End => _first + _filled;
+
+        public void Begin(long position) => (_first, _filled) = (position, 0);
+
+        public Memory<byte> Free(int bytes) => _bytes.AsMemory(_filled, bytes);
+
+        public void Fill(int bytes) => _filled += bytes;
+
+        public ReadOnlyMemory<byte> From(long position) => _bytes.AsMemory((int)(position - _first), (int)(End - position));
     }
 }

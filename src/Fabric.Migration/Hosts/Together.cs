@@ -1,8 +1,12 @@
 using System.Runtime.ExceptionServices;
+using Fabric.Migration.DataPlane;
 
 namespace Fabric.Migration.Hosts;
 
-/// <summary>Parts of one work that go on side by side: when one fails the others are ended, and what failed first is what is told.</summary>
+/// <summary>
+/// Parts of one work that go on side by side, each on a thread of its own: when one fails the others are ended, and what failed first is what is
+/// told.
+/// </summary>
 internal static class Together
 {
     /// <returns>What the parts gave, in their order, when all of them have ended.</returns>
@@ -10,7 +14,7 @@ internal static class Together
     {
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         ExceptionDispatchInfo? first = null;
-        var running = parts.Select(part => Task.Run(() => RunAsync(part), CancellationToken.None)).ToArray();
+        var running = parts.Select(part => StreamThread.RunAsync(() => RunAsync(part))).ToArray();
         var results = await Task.WhenAll(running);
         first?.Throw();
         return results!;

@@ -14,6 +14,14 @@ internal abstract class Carrier(string name)
 
     /// <summary>Carries <paramref name="bytes"/>, a part of them on each of the streams; complete when the target has all.</summary>
     public abstract Task CarryAsync(StateMemory source, StateMemory target, long bytes, int streams);
+
+    protected static Socket Listen()
+    {
+        var listening = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listening.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listening.Listen();
+        return listening;
+    }
 }
 
 /// <summary>A plain copy over a socket, or over TLS on one: no frames, no checks, nothing kept.</summary>
@@ -27,9 +35,7 @@ internal sealed class PlainCarrier(string name, Certificates? certificates, bool
 {
     public override async Task CarryAsync(StateMemory source, StateMemory target, long bytes, int streams)
     {
-        using var listening = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-        listening.Bind(new IPEndPoint(IPAddress.Loopback, 0));
-        listening.Listen();
+        using var listening = Listen();
         var ends = new List<Task>();
         for (var stream = 0; stream < streams; stream++)
         {
@@ -77,6 +83,56 @@ internal sealed class PlainCarrier(string name, Certificates? certificates, bool
     }
 }
 
+/// <summary>The same copy by sockets that block, each end of a stream on a thread of its own.</summary>
+internal sealed class BlockingCarrier(string name, Certificates? certificates) : Carrier(name)
+{
+    public override async Task CarryAsync(StateMemory source, StateMemory target, long bytes, int streams)
+    {
+        using var listening = Listen();
+        var ends = new List<Task>();
+        for (var stream = 0; stream < streams; stream++)
+        {
+            var connecting = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            connecting.Connect(listening.LocalEndPoint!);
+            var accepted = listening.Accept();
+            var (first, part) = (stream * (bytes / streams), bytes / streams);
+            var receiving = OnThreadOfItsOwn(() => Receive(accepted, target, first, part));
+            ends.Add(receiving);
+            ends.Add(OnThreadOfItsOwn(() => Send(connecting, source, first, part, receiving)));
+        }
+
+        await Task.WhenAll(ends);
+    }
+
+    private static Task OnThreadOfItsOwn(Action end) => Task.Factory.StartNew(end, TaskCreationOptions.LongRunning);
+
+    private void Send(Socket socket, StateMemory source, long first, long bytes, Task received)
+    {
+        var plain = new NetworkStream(socket, ownsSocket: true);
+        using var stream = certificates?.Connect(plain) ?? plain;
+        var buffer = new byte[PieceBytes];
+        for (var at = first; at < first + bytes; at += PieceBytes)
+        {
+            source.Read(at, buffer);
+            stream.Write(buffer);
+        }
+
+        received.Wait();
+    }
+
+    private void Receive(Socket socket, StateMemory target, long first, long bytes)
+    {
+        var plain = new NetworkStream(socket, ownsSocket: true);
+        using var stream = certificates?.Accept(plain) ?? plain;
+        var buffer = new byte[PieceBytes];
+        for (var at = first; at < first + bytes; at += PieceBytes)
+        {
+            stream.ReadExactly(buffer);
+            target.Write(at, buffer);
+        }
+    }
+}
+
 /// <summary>The data plane as a migration uses it.</summary>
 internal sealed class DataPlaneCarrier(string name, Certificates? certificates) : Carrier(name)
 {
@@ -91,17 +147,17 @@ internal sealed class DataPlaneCarrier(string name, Certificates? certificates) 
             var (first, part) = (stream * (bytes / streams), bytes / streams);
             return
             [
-                Task.Run(() => ReceiveAsync(inbound, stream, target)),
-                Task.Run(async () =>
+                StreamThread.RunAsync(() => ReceiveAsync(inbound, stream, target)),
+                StreamThread.RunAsync(async () =>
                 {
                     await using var writer = await MigrationWriter.ConnectAsync(listener.EndPoint, "benchmark", stream, token, options);
-                    await SendAsync(writer, source, first, part);
+                    return await SendAsync(writer, source, first, part);
                 }),
             ];
         }));
     }
 
-    private static async Task SendAsync(MigrationWriter writer, StateMemory source, long first, long bytes)
+    private static async Task<TransferReport> SendAsync(MigrationWriter writer, StateMemory source, long first, long bytes)
     {
         for (var at = first; at < first + bytes; at += PieceBytes)
         {
@@ -109,10 +165,10 @@ internal sealed class DataPlaneCarrier(string name, Certificates? certificates) 
             await writer.CommitMemoryAsync((ulong)at, PieceBytes);
         }
 
-        await writer.FinishAsync();
+        return await writer.FinishAsync();
     }
 
-    private static async Task ReceiveAsync(InboundMigration inbound, int stream, StateMemory target)
+    private static async Task<long> ReceiveAsync(InboundMigration inbound, int stream, StateMemory target)
     {
         await using var reader = await inbound.AcceptAsync(stream);
         while (await reader.ReadAsync() is not MigrationFrame.End and var frame)
@@ -122,5 +178,6 @@ internal sealed class DataPlaneCarrier(string name, Certificates? certificates) 
         }
 
         await reader.ReplyFinishedAsync(true, "");
+        return reader.BytesReceived;
     }
 }

@@ -38,5 +38,19 @@ internal sealed class Certificates : IDisposable
         return secured;
     }
 
+    public Stream Accept(Stream plain)
+    {
+        var secured = new SslStream(plain);
+        secured.AuthenticateAsServer(Server);
+        return secured;
+    }
+
+    public Stream Connect(Stream plain)
+    {
+        var secured = new SslStream(plain);
+        secured.AuthenticateAsClient(Client);
+        return secured;
+    }
+
     public void Dispose() => _certificate.Dispose();
 }

@@ -47,8 +47,8 @@ internal sealed class Link : IAsyncDisposable
         var proxy = through?.Invoke(listener.EndPoint);
         try
         {
-            var writer = await MigrationWriter.ConnectAsync(
-                proxy?.EndPoint ?? listener.EndPoint, "m-1", 0, token, Resuming(writerOptions, resumes), ct);
+            var writer = await StreamThread.RunAsync(() => MigrationWriter.ConnectAsync(
+                proxy?.EndPoint ?? listener.EndPoint, "m-1", 0, token, Resuming(writerOptions, resumes), ct));
             return new Link(listener, expected, token, proxy, writer, await accepting);
         }
         catch

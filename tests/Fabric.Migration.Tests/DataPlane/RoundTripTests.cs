@@ -241,16 +241,7 @@ public sealed class RoundTripTests
     public async Task A_stream_in_TLS_arrives_too()
     {
         using var certificate = SelfSigned();
-        var options = new DataPlaneOptions
-        {
-            ServerTls = new() { ServerCertificate = certificate },
-            ClientTls = new()
-            {
-                TargetHost = "target",
-                RemoteCertificateValidationCallback = (_, presented, _, _) =>
-                    presented is not null && presented.GetCertHashString() == certificate.GetCertHashString(),
-            },
-        };
+        var options = Secured(certificate);
         await using var link = await Link.OpenAsync(options, options);
         var memory = RandomBytes(3 << 20, seed: 5);
         var arrived = new byte[memory.Length];
@@ -311,7 +302,19 @@ public sealed class RoundTripTests
         return bytes;
     }
 
-    private static X509Certificate2 SelfSigned()
+    /// <summary>Both ends know each other by this one certificate.</summary>
+    internal static DataPlaneOptions Secured(X509Certificate2 certificate) => new()
+    {
+        ServerTls = new() { ServerCertificate = certificate },
+        ClientTls = new()
+        {
+            TargetHost = "target",
+            RemoteCertificateValidationCallback = (_, presented, _, _) =>
+                presented is not null && presented.GetCertHashString() == certificate.GetCertHashString(),
+        },
+    };
+
+    internal static X509Certificate2 SelfSigned()
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=target", key, HashAlgorithmName.SHA256);

@@ -108,11 +108,12 @@ public sealed class VfioUserTests(SqliteFabric mended)
         return ending;
     }
 
+    /// <summary>As the control node sees it, which places claims by that.</summary>
     private static async Task<DeviceResource?> DeviceAsync(TestFabric fabric, Func<DeviceResource?, bool> holds) => (await Poll.UntilAsync(
         $"{Id} to be as it should",
         async () =>
         {
-            var reply = await fabric[Host].Http.GetAsync($"api/v1/devices?host={Host}");
+            var reply = await fabric.Http.GetAsync($"api/v1/devices?host={Host}");
             return (reply, Device: reply.Status == 200 ? reply.As<ListResource<DeviceResource>>().Items.SingleOrDefault() : null);
         },
         seen => seen.reply.Status == 200 && holds(seen.Device),

@@ -22,6 +22,9 @@ public sealed partial class HostActor
             case ListDevices:
                 Sender.Tell(new DeviceList([.. statuses.Values]));
                 break;
+            case ShowFunctions shown:
+                Show(shown.Functions);
+                break;
             case GetDeviceHistory history when statuses.ContainsKey(history.Address) || standings.ContainsKey(history.Address):
                 context.History.Forward(history);
                 break;
@@ -70,6 +73,29 @@ public sealed partial class HostActor
     }
 
     private List<IActorRef> Waiting(PciAddress address) => removals.TryGetValue(address, out var waiting) ? waiting : removals[address] = [];
+
+    /// <summary>One that is handed out, or was and is on its way, is not theirs to show.</summary>
+    private void Show(ImmutableArray<DeviceStatus> functions)
+    {
+        var now = functions.Where(function => listed.Contains(function.Address) || !statuses.ContainsKey(function.Address)).ToDictionary(static function => function.Address);
+        foreach (var gone in listed.Where(address => !now.ContainsKey(address) && !supervised.ContainsKey(address)))
+        {
+            statuses.Remove(gone);
+            Context.System.EventStream.Publish(new DeviceGone(gone, "it is not on this machine's bus any more"));
+        }
+
+        foreach (var function in now.Values.Where(function => !supervised.ContainsKey(function.Address) && !IsShown(function)))
+        {
+            statuses[function.Address] = function;
+            Context.System.EventStream.Publish(new DeviceStatusChanged(function));
+        }
+
+        listed = [.. now.Keys.Where(address => !supervised.ContainsKey(address))];
+    }
+
+    private bool IsShown(DeviceStatus function) =>
+        statuses.TryGetValue(function.Address, out var shown) && shown.ResetMethods.SequenceEqual(function.ResetMethods)
+            && shown with { ResetMethods = function.ResetMethods } == function;
 
     private DeviceFailed Unknown(PciAddress address) => statuses.ContainsKey(address)
         ? new DeviceFailed(Errno.ENODEV, $"{address} is shown by this host, and not handed out.")

@@ -41,6 +41,9 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
 
     private readonly HostOptions options;
     private readonly SortedDictionary<PciAddress, DeviceStatus> statuses = [];
+
+    /// <summary>Of these, those that are only shown.</summary>
+    private ImmutableHashSet<PciAddress> listed = [];
     private readonly Dictionary<PciAddress, Supervised> supervised = [];
     private readonly Dictionary<string, IActorRef> sets = [];
     private readonly Dictionary<int, IActorRef> groups = [];
@@ -72,7 +75,7 @@ public sealed partial class HostActor : UntypedActor, IWithUnboundedStash, IWith
         fold = new ErrorFold(source => self.Tell(new ErrorsArrived(source)));
         watch = new HardwareWatch(options.Devices.CallDeadline);
         foreach (var status in options.Inventory)
-            statuses[status.Address] = status;
+            (statuses[status.Address], listed) = (status, listed.Add(status.Address));
     }
 
     private readonly record struct Supervised(SupervisedDevice Device, IActorRef Supervisor)

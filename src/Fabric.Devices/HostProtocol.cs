@@ -56,6 +56,9 @@ public sealed record ListDevices : HostRequest
 
 public sealed record DeviceList(ImmutableArray<DeviceStatus> Devices) : HostReply;
 
+/// <summary>The functions that are shown and not handed out, as they are now: in place of <see cref="HostOptions.Inventory"/>. Not answered.</summary>
+public sealed record ShowFunctions(ImmutableArray<DeviceStatus> Functions) : HostRequest;
+
 /// <summary>A request about one device. Errors of all: ENODEV the host has no such device.</summary>
 public abstract record DeviceCommand(PciAddress Address) : HostRequest;
 

@@ -23,6 +23,9 @@ public sealed class DriverBinding(string journal, FunctionUses uses, string sysf
 
     private readonly string bus = Path.Combine(sysfs, "bus", "pci");
 
+    /// <summary>Gives an attribute of sysfs a value; tests put a kernel behind it.</summary>
+    internal Action<string, string> Write { get; init; } = Sysfs.Write;
+
     /// <summary>Those that are taken, or were when the process that took them ended.</summary>
     public ImmutableArray<PciAddress> Taken => Directory.Exists(journal)
         ? [.. Directory.EnumerateFiles(journal, "*.json")
@@ -38,14 +41,10 @@ public sealed class DriverBinding(string journal, FunctionUses uses, string sysf
     public VfioResult Take(PciAddress function, bool force = false)
     {
         var folder = FolderOf(function);
-        if (!Directory.Exists(folder))
-            return NoFunction(function);
-        if (!Directory.Exists(Path.Combine(bus, "drivers", VfioDriver)))
-            return VfioResult.Fail(Errno.EINVAL, "The driver vfio-pci is not there: modprobe vfio-pci.");
+        if (WhyNot(function, force) is { IsOk: false } refused)
+            return refused;
         if (DriverOf(folder) == VfioDriver)
             return VfioResult.Ok;
-        if (!force && uses.Of(function) is { IsEmpty: false } needed)
-            return VfioResult.Fail(Errno.EBUSY, $"{function} is in use: {string.Join(", ", needed)}. Free it first, or force it.");
         try
         {
             var before = new BindingBefore(DriverOf(folder), OverrideOf(folder));
@@ -60,6 +59,19 @@ public sealed class DriverBinding(string journal, FunctionUses uses, string sysf
             GiveBack(function);
             return Failed(function, e);
         }
+    }
+
+    /// <summary>What <see cref="Take"/> would refuse before it touches anything: ENODEV, EINVAL or EBUSY.</summary>
+    public VfioResult WhyNot(PciAddress function, bool force = false)
+    {
+        var folder = FolderOf(function);
+        if (!Directory.Exists(folder))
+            return NoFunction(function);
+        if (!Directory.Exists(Path.Combine(bus, "drivers", VfioDriver)))
+            return VfioResult.Fail(Errno.EINVAL, "The driver vfio-pci is not there: modprobe vfio-pci.");
+        return !force && DriverOf(folder) != VfioDriver && uses.Of(function) is { IsEmpty: false } needed
+            ? VfioResult.Fail(Errno.EBUSY, $"{function} is in use: {string.Join(", ", needed)}. Free it first, or force it.")
+            : VfioResult.Ok;
     }
 
     /// <summary>
@@ -90,13 +102,13 @@ public sealed class DriverBinding(string journal, FunctionUses uses, string sysf
     private VfioResult Bind(PciAddress function, string folder, string? asked, string? driver = VfioDriver)
     {
         // An empty line clears an override.
-        Sysfs.Write(Path.Combine(folder, "driver_override"), asked ?? "");
+        Write(Path.Combine(folder, "driver_override"), asked ?? "");
         if (DriverOf(folder) == driver)
             return VfioResult.Ok;
         if (DriverOf(folder) is not null)
-            Sysfs.Write(Path.Combine(folder, "driver", "unbind"), function.ToString());
+            Write(Path.Combine(folder, "driver", "unbind"), function.ToString());
         if (driver is not null)
-            Sysfs.Write(Path.Combine(bus, "drivers_probe"), function.ToString());
+            Write(Path.Combine(bus, "drivers_probe"), function.ToString());
         return DriverOf(folder) == driver
             ? VfioResult.Ok
             : VfioResult.Fail(

@@ -34,6 +34,7 @@ public sealed class LinuxPciBus : IPciBus, IDisposable
     private ImmutableSortedDictionary<PciAddress, KernelFunction> functions = ImmutableSortedDictionary<PciAddress, KernelFunction>.Empty;
     private ImmutableArray<NotOpened> refused = [];
     private Action<BusEvent>? listener;
+    private Action? changed;
 
     /// <summary>Opens every function of vfio-pci's that is wanted.</summary>
     /// <param name="wanted">Which functions the fabric hands out.</param>
@@ -87,16 +88,17 @@ public sealed class LinuxPciBus : IPciBus, IDisposable
     }
 
     /// <summary>
-    /// Lets a function go. One that the kernel had asked for goes wherever it was to go; any other is removed from the machine's bus.
+    /// Lets a function go. One that the kernel had asked for goes wherever it was to go, one that is wanted no more stays where it is; any other is
+    /// removed from the machine's bus.
     /// </summary>
     public VfioResult Remove(PciAddress function)
     {
         if (Take(function) is not { } taken)
             return VfioResult.Fail(Errno.ENODEV, "This function is not open here.");
-        var isAsked = taken.IsWantedBack;
+        var stays = taken.IsWantedBack || !wanted(function);
         taken.Dispose();
         listener?.Invoke(new FunctionVanished(function));
-        if (isAsked)
+        if (stays)
             return VfioResult.Ok;
         try
         {
@@ -108,6 +110,24 @@ public sealed class LinuxPciBus : IPciBus, IDisposable
             return VfioResult.Fail(Errno.EIO, "The kernel does not remove the function; it is let go of here.");
         }
     }
+
+    /// <summary>
+    /// Opens a function of vfio-pci's that is wanted since, and lets the host have it. Errors: those of opening it (<see cref="KernelVfio"/>); EINVAL it is not
+    /// wanted, or another driver has it.
+    /// </summary>
+    public VfioResult Open(PciAddress function)
+    {
+        lock (opening)
+            Appear(function);
+        if (Has(function))
+            return VfioResult.Ok;
+        return refused.FirstOrDefault(other => other.Function == function) is { } why
+            ? why.Why
+            : VfioResult.Fail(Errno.EINVAL, $"{function} is not handed out, or not bound to {KernelFunction.VfioDriver}.");
+    }
+
+    /// <summary>Told whenever a function of this machine comes, goes, or changes its driver, handed out or not. Must not block.</summary>
+    public void ReportChanges(Action sink) => changed = sink;
 
     public void ReportTo(Action<BusEvent> sink)
     {
@@ -154,6 +174,7 @@ public sealed class LinuxPciBus : IPciBus, IDisposable
     /// </summary>
     private void OnEvent(DeviceEvent happened)
     {
+        changed?.Invoke();
         switch (happened.Action)
         {
             case "bind" or "unbind":

@@ -100,6 +100,7 @@ public abstract class EveryMessageTests : SlotTest
         [typeof(StopMdev)] = new(_ => new StopMdev(default, "me"), To.Host),
         [typeof(UndefineMdev)] = new(_ => new UndefineMdev(default, "me"), To.Host),
         [typeof(OverrideDriver)] = new(_ => new OverrideDriver(One, "vfio-pci", "me"), To.Host) { Opens = false },
+        [typeof(ShowFunctions)] = new(_ => new ShowFunctions([]), To.Host, Answered: false),
         [typeof(ListDrivers)] = new(_ => ListDrivers.Instance, To.Host),
         [typeof(LoadDrivers)] = new(_ => new LoadDrivers(null, "me"), To.Host),
         [typeof(UnloadDriver)] = new(_ => new UnloadDriver("nothing", "me"), To.Host),

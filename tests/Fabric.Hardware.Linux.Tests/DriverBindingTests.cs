@@ -64,6 +64,32 @@ public sealed class DriverBindingTests : IDisposable
     }
 
     [Fact]
+    public void What_is_taken_is_vfio_pcis_and_given_back_it_is_what_it_was()
+    {
+        var function = AddBindable().Attribute("driver_override", "iavf");
+        var binding = new DriverBinding(journal, new FunctionUses(tree.Root, proc), tree.Root) { Write = new BindingKernel(tree, "iavf").Write };
+
+        Assert.Equal(VfioResult.Ok, binding.Take(Function));
+        Assert.Equal("vfio-pci", tree.Inventory.Find(Function)!.DriverName);
+        Assert.Equal(VfioResult.Ok, binding.GiveBack(Function));
+
+        Assert.Equal("iavf", tree.Inventory.Find(Function)!.DriverName);
+        Assert.Equal("iavf", File.ReadAllText(Path.Combine(function.Folder, "driver_override")).Trim());
+        Assert.Empty(binding.Taken);
+    }
+
+    [Fact]
+    public void What_would_be_refused_can_be_asked_and_touches_nothing()
+    {
+        AddBindable();
+        var kernel = new BindingKernel(tree, "iavf");
+
+        Assert.Equal(VfioResult.Ok, new DriverBinding(journal, new FunctionUses(tree.Root, proc), tree.Root) { Write = kernel.Write }.WhyNot(Function));
+        Assert.Empty(kernel.Written);
+        Assert.False(Directory.Exists(journal));
+    }
+
+    [Fact]
     public void What_the_kernel_does_not_bind_is_as_it_was()
     {
         var function = AddBindable().Attribute("driver_override", "special");

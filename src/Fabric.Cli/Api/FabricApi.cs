@@ -134,6 +134,12 @@ internal sealed class FabricApi : IDisposable
     public Task<ApiReply<SriovResource>> SetSriovAsync(string host, string address, SriovRequest request, CancellationToken cancellation) =>
         SendAsync<SriovResource>(HttpMethod.Put, $"{Device(host, address)}/sriov", request, cancellation, WorkDeadline);
 
+    public Task<ApiReply<OperationResource>> BindDeviceAsync(string host, string address, BindDeviceRequest request, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Put, $"{Device(host, address)}/binding", request, cancellation, WorkDeadline);
+
+    public Task<ApiReply<OperationResource>> UnbindDeviceAsync(string host, string address, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Delete, $"{Device(host, address)}/binding", null, cancellation, WorkDeadline);
+
     public Task<ApiReply<SocketResource>> ServeAsync(string host, string address, ServeDeviceRequest request, CancellationToken cancellation) =>
         SendAsync<SocketResource>(HttpMethod.Put, $"{Device(host, address)}/socket", request, cancellation, WorkDeadline);
 

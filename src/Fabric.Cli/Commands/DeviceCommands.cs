@@ -22,6 +22,9 @@ internal static class DeviceCommands
             invocation.Print(await invocation.Api.UnquarantineDeviceAsync(device.Host, device.Address, invocation.Cancellation), ResourceViews.Show)),
         BuildOverride(context),
         BuildRemove(context),
+        BuildBind(context),
+        OfOne(context, "unbind", "Give a real function back to the driver that it had; refused while it is held.", static async (invocation, device) =>
+            invocation.Print(await invocation.Api.UnbindDeviceAsync(device.Host, device.Address, invocation.Cancellation), ResourceViews.Show)),
     };
 
     private static Command OfOne(CommandContext context, string name, string description, Func<Invocation, DeviceName, Task> run)
@@ -165,6 +168,24 @@ internal static class DeviceCommands
                 result.AddError("Name the driver, or give --clear.");
         });
         return command;
+    }
+
+    private static Command BuildBind(CommandContext context)
+    {
+        var device = DeviceName.Argument();
+        var force = new Option<bool>("--force") { Description = "Take it though the machine itself needs it: a mounted disk, an interface with routes." };
+        var group = new Option<bool>("--group") { Description = "Take what is in its way in its IOMMU group with it." };
+        return context.Command(
+            "bind",
+            "Give a real function to vfio-pci and hand it out, again after each start of its daemon.",
+            async invocation =>
+            {
+                var (host, address) = invocation.Value(device);
+                var request = new BindDeviceRequest(invocation.Value(force), invocation.Value(group));
+                invocation.Print(await invocation.Api.BindDeviceAsync(host, address, request, invocation.Cancellation), ResourceViews.Show);
+                return ExitCode.Ok;
+            },
+            device, force, group);
     }
 
     private static Command BuildRemove(CommandContext context)

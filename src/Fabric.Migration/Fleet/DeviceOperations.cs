@@ -29,6 +29,9 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, IAc
     /// <summary>A force that comes no later is waited for.</summary>
     private static readonly TimeSpan LongestForce = TimeSpan.FromSeconds(60);
 
+    /// <summary>Gives real functions to vfio-pci and back; it takes and answers <see cref="IBindingOperation"/>s.</summary>
+    public IActorRef Binding { get; init; } = ActorRefs.Nobody;
+
     /// <summary>Never fails: what went wrong is an <see cref="OperationRefused"/>.</summary>
     public Task<IWireMessage> RunAsync(IHostOperation operation)
     {
@@ -39,6 +42,7 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, IAc
             IMdevOperation mdev => RunAsync(mdev),
             IDriverOperation drivers => RunAsync(drivers),
             IServingOperation sockets => RunAsync(sockets),
+            IBindingOperation bind => RunAsync(bind),
             _ => Task.FromResult<IWireMessage>(Unknown(operation)),
         };
     }
@@ -75,6 +79,11 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, IAc
     private async Task<IWireMessage> RunAsync(IServingOperation operation) =>
         await AskAsync<IWireMessage>(serving, operation, Work)
             ?? Refuse(operation.Subject, Errno.ETIMEDOUT, $"{host}/{operation.Subject}: no answer in time. What was asked may go on; look at the sockets.");
+
+    private async Task<IWireMessage> RunAsync(IBindingOperation operation) =>
+        await AskAsync<IWireMessage>(Binding, operation, Work) ?? Refuse(
+            operation.Device, Errno.ETIMEDOUT,
+            $"{host}/{operation.Device}: the kernel has not answered in time. What was asked goes on; see its log, and 'fabric device show {host}/{operation.Device}'.");
 
     private OperationRefused Unknown(IHostOperation operation) =>
         Refuse(operation.Subject, Errno.EINVAL, $"{host} knows no {operation.GetType().Name}; its version is another.");

@@ -18,6 +18,9 @@ public sealed record HostGatewayOptions(
 
     /// <summary>Has the sockets on which devices are served, in the host's own actor system.</summary>
     public IActorRef Serving { get; init; } = ActorRefs.Nobody;
+
+    /// <summary>Gives real functions to vfio-pci and back, in the host's own actor system.</summary>
+    public IActorRef Binding { get; init; } = ActorRefs.Nobody;
 }
 
 /// <summary>
@@ -44,7 +47,7 @@ public sealed class HostGateway : UntypedActor, IWithTimers
     public HostGateway(HostGatewayOptions options, IActorRef claims)
     {
         (this.options, this.claims) = (options, claims);
-        operations = new DeviceOperations(options.Host, options.Devices, options.Serving, options.Time);
+        operations = new DeviceOperations(options.Host, options.Devices, options.Serving, options.Time) { Binding = options.Binding };
     }
 
     private sealed record SendInventory

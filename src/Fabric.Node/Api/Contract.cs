@@ -168,6 +168,11 @@ internal sealed record SriovResource(string Device, IReadOnlyList<string> Virtua
 /// <param name="Socket">The path of a UNIX socket on the device's host, absolute, at most 107 bytes.</param>
 internal sealed record ServeDeviceRequest(string? Socket);
 
+/// <summary>Body of <c>PUT /api/v1/devices/{host}/{address}/binding</c>.</summary>
+/// <param name="Force">Takes a function that the machine itself needs.</param>
+/// <param name="Group">Takes what is in its way in its IOMMU group with it.</param>
+internal sealed record BindDeviceRequest(bool? Force, bool? Group);
+
 /// <summary>A device that its host serves to a VMM by vfio-user.</summary>
 /// <param name="Device"><c>host/0000:3b:00.2</c>.</param>
 /// <param name="Socket">A path on that host.</param>

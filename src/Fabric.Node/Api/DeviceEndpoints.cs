@@ -40,6 +40,10 @@ internal static class DeviceEndpoints
             .Describe<OperationResource>("SetDriverOverride", "Names the one driver that may be bound to a device, and probes it anew.");
         device.MapDelete("/driver-override", ClearOverrideAsync).Planned()
             .Describe<OperationResource>("ClearDriverOverride", "Leaves the choice of a device's driver to its host, and probes it anew.");
+        device.MapPut("/binding", BindAsync).Planned()
+            .Describe<OperationResource>("BindDevice", "Gives a real function to vfio-pci, and hands it out; again after each start of its host's daemon.");
+        device.MapDelete("/binding", UnbindAsync).Planned()
+            .Describe<OperationResource>("UnbindDevice", "Gives a real function back to the driver that it had.");
         device.MapPut("/sriov", SetSriovAsync).Planned().Describe<SriovResource>("SetSriov", "Makes so many VFs of a PF, or removes them.");
         device.MapPut("/socket", ServeAsync).Planned()
             .Describe<SocketResource>("ServeDevice", "Serves a device to a VMM by vfio-user, on a socket of its host.");
@@ -157,6 +161,16 @@ internal static class DeviceEndpoints
             ? Task.FromResult(Problems.Invalid($"count is {count}; it must be 0 to 65535."))
             : AskAsync(fabric, host, address, device => new MakeVirtualFunctions(device, count, Endpoints.Requester(http)) { PlanOnly = plan == true }, reply =>
                 reply is VirtualFunctionsMade made ? Endpoints.Json(new SriovResource($"{host}/{made.Device}", made.VirtualFunctions)) : null);
+
+    // ---- Binding ---------------------------------------------------------------------------------------------------------------------
+
+    private static Task<IResult> BindAsync(string host, string address, bool? plan, BindDeviceRequest request, HttpContext http, FabricQueries fabric) =>
+        AskAsync(
+            fabric, host, address,
+            device => new BindFunction(device, request.Force == true, request.Group == true, Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
+
+    private static Task<IResult> UnbindAsync(string host, string address, bool? plan, HttpContext http, FabricQueries fabric) =>
+        AskAsync(fabric, host, address, device => new UnbindFunction(device, Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
 
     // ---- Sockets ---------------------------------------------------------------------------------------------------------------------
 

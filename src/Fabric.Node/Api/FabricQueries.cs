@@ -134,7 +134,7 @@ internal sealed class FabricQueries(
         if (presence.Current is not { Claims: not null } membership)
         {
             return host.System is { } self && hostName == settings.Node.Name
-                ? Shown(await new DeviceOperations(hostName, self.Devices, self.Serving, time).RunAsync(operation))
+                ? Shown(await new DeviceOperations(hostName, self.Devices, self.Serving, time) { Binding = self.Binding }.RunAsync(operation))
                 : NotJoined();
         }
 

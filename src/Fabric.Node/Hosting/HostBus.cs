@@ -2,7 +2,6 @@ using Fabric.Devices.Hardware;
 using Fabric.Devices.Mdev;
 using Fabric.Hardware.Emulated;
 using Fabric.Hardware.Emulated.Mdev;
-using Fabric.Hardware.Linux;
 using Fabric.Node.Configuration;
 using Fabric.Pci;
 using Fabric.Vfio;
@@ -18,7 +17,6 @@ internal sealed class HostBus : IDisposable
 {
     private readonly EmulatedBus emulated;
     private readonly VfioUserBus? served;
-    private readonly RealFunctions? real;
 
     /// <param name="settings">As <see cref="SettingsLoader"/> has let them through.</param>
     public HostBus(FabricSettings settings, ILoggerFactory loggers, TimeProvider time)
@@ -26,16 +24,16 @@ internal sealed class HostBus : IDisposable
         emulated = new EmulatedBus(OptionsOf(settings.Hardware.Emulated), time);
         Mdev = MdevOf(settings);
         served = ServedOf(settings, loggers.CreateLogger("VfioUser"), time);
-        real = RealFunctions.Open(settings.Hardware.Linux, settings.Node.DataDirectory, loggers.CreateLogger("Hardware"));
-        IPciBus own = real is null ? emulated : new CompositeBus(real.Bus, EmulatedBus.Has, emulated);
+        Real = RealFunctions.Open(settings.Hardware.Linux, settings.Node.DataDirectory, loggers.CreateLogger("Hardware"));
+        IPciBus own = Real is null ? emulated : new CompositeBus(Real.Bus, EmulatedBus.Has, emulated);
         own = Mdev is null ? own : new CompositeBus(own, MdevBus.Has, Mdev.Bus);
         Whole = served is null ? own : new CompositeBus(own, VfioUserBus.Has, served);
     }
 
     public IPciBus Whole { get; }
 
-    /// <summary>Null for a host that hands out no real function.</summary>
-    public LinuxPciBus? Real => real?.Bus;
+    /// <summary>Null for a host that does not even list them.</summary>
+    public RealFunctions? Real { get; }
 
     /// <summary>Null for a host that nothing can be made of.</summary>
     public MdevOptions? Mdev { get; }
@@ -44,7 +42,7 @@ internal sealed class HostBus : IDisposable
     {
         emulated.Dispose();
         served?.Dispose();
-        real?.Dispose();
+        Real?.Dispose();
     }
 
     /// <summary>A server that is silent is given up before the host takes its device for hung.</summary>

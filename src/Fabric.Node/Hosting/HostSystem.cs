@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Net;
 using Akka.Actor;
 using Akka.Actor.Setup;
@@ -10,7 +9,6 @@ using Fabric.Devices.Drivers.Plugins;
 using Fabric.Devices.History;
 using Fabric.Devices.History.Journal;
 using Fabric.Hardware.Emulated.Accelerator;
-using Fabric.Hardware.Linux;
 using Fabric.Migration.DataPlane;
 using Fabric.Migration.Hosts;
 using Fabric.Node.Configuration;
@@ -38,7 +36,7 @@ internal sealed class HostSystem : IAsyncDisposable
 
     private HostSystem(
         HostBus bus, SqliteJournal journal, HistoryTrouble trouble, DataPlaneListener listener, ActorSystem system, IActorRef devices,
-        IActorRef attachments, IActorRef serving, RunLogFile? runs, ILogger log)
+        IActorRef attachments, IActorRef serving, IActorRef binding, RunLogFile? runs, ILogger log)
     {
         this.log = log;
         this.runs = runs;
@@ -50,6 +48,7 @@ internal sealed class HostSystem : IAsyncDisposable
         Devices = devices;
         Attachments = attachments;
         Serving = serving;
+        Binding = binding;
     }
 
     public DataPlaneListener Listener { get; }
@@ -62,6 +61,9 @@ internal sealed class HostSystem : IAsyncDisposable
 
     /// <summary>The sockets on which devices are served.</summary>
     public IActorRef Serving { get; }
+
+    /// <summary>Gives real functions to vfio-pci and back.</summary>
+    public IActorRef Binding { get; }
 
     /// <summary>Why histories of devices are not written down at the moment; null where they are.</summary>
     public string? HistoryTrouble => trouble.Why;
@@ -84,7 +86,7 @@ internal sealed class HostSystem : IAsyncDisposable
             HostActor.Props(new Fabric.Devices.HostOptions(
                 bus.Whole,
                 HostDrivers.Without(settings.Hardware.WithoutDrivers),
-                Inventory(settings.Hardware.Linux, bus.Real),
+                bus.Real?.Listed ?? [],
                 function => (function as AcceleratorVirtualFunction)?.StateBytes,
                 time)
             {
@@ -97,8 +99,9 @@ internal sealed class HostSystem : IAsyncDisposable
         var attachments = system.ActorOf(
             AttachmentsActor.Props(settings.Node.Name, devices, new GuestFactory(time), listener, time, runs), "attachments");
         var serving = system.ActorOf(ServingActor.Props(devices, attachments, settings.Serving.Sockets), "serving");
+        var binding = system.ActorOf(RealFunctionsActor.Props(bus.Real, devices), "real-functions");
         return new HostSystem(
-            bus, journal, trouble, listener, system, devices, attachments, serving, runs, loggers.CreateLogger("Host"));
+            bus, journal, trouble, listener, system, devices, attachments, serving, binding, runs, loggers.CreateLogger("Host"));
     }
 
     /// <summary>The functions handed out are emulated: their PFs, which have no driver of their own, make VFs (SV-5).</summary>
@@ -149,27 +152,6 @@ internal sealed class HostSystem : IAsyncDisposable
         .WithFallback(ConfigurationFactory.ParseString(JournalHocon.Sqlite(journal.ConnectionString)))
         .WithFallback(ConfigurationFactory.ParseString(AkkaLogging.Hocon))
         .WithFallback(SqlPersistence.DefaultConfiguration);
-
-    /// <summary>The real functions of this machine that are not handed out: shown, and left alone.</summary>
-    private static ImmutableArray<DeviceStatus> Inventory(LinuxSettings linux, LinuxPciBus? real) => !linux.Enabled
-        ? []
-        : [.. new SysfsInventory(linux.Sysfs).Enumerate().Where(seen => real?.Has(seen.Address) != true).Select(function => new DeviceStatus(
-            function.Address,
-            function.Ids,
-            Model: null,
-            Physical: true,
-            function.DriverName,
-            DeviceState.Inventory,
-            DeviceHealth.Unknown,
-            Migration: null,
-            Holder: null,
-            StateBytes: null,
-            function.IommuGroup,
-            function.PhysicalFunction,
-            [.. function.ResetMethods])
-            {
-                Reason = real?.Refused.FirstOrDefault(refused => refused.Function == function.Address)?.Why.Sentence,
-            })];
 }
 
 /// <summary>Why histories of devices are not written down; set by their actor, read by whoever asks for health.</summary>

@@ -133,6 +133,7 @@ internal sealed class Membership : IAsyncDisposable
             {
                 Labels = settings.Node.Labels,
                 Serving = host.Serving,
+                Binding = host.Binding,
             };
             System.ActorOf(HostGateway.Props(gateway, Claims), HostGateway.Name);
         }

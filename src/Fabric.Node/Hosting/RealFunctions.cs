@@ -98,7 +98,7 @@ internal sealed class RealFunctions : IDisposable
     public VfioResult<ImmutableArray<PciAddress>> PlanBind(PciAddress function, bool force, bool group)
     {
         if (inventory.Find(function) is not { } seen)
-            return new VfioError(Errno.ENODEV, $"This machine has no {function}.");
+            return NoFunction(function);
         if (seen.IommuGroup is not { } number)
         {
             return new VfioError(
@@ -165,12 +165,17 @@ internal sealed class RealFunctions : IDisposable
         }
     }
 
-    /// <summary>Whether it was taken by an operator's word, and can be given back by one: ENOENT, EINVAL it is the settings'.</summary>
-    public VfioResult WhyNotUnbind(PciAddress function) => named.Contains(function)
-        ? VfioResult.Fail(Errno.EINVAL, $"{function} is named in hardware.linux.functions; take it out there.")
-        : requests.Has(function)
-            ? VfioResult.Ok
+    /// <summary>Whether it was taken by an operator's word, and can be given back by one: ENOENT; ENODEV no such function; EINVAL it is the settings'.</summary>
+    public VfioResult WhyNotUnbind(PciAddress function)
+    {
+        if (named.Contains(function))
+            return VfioResult.Fail(Errno.EINVAL, $"{function} is named in hardware.linux.functions; take it out there.");
+        if (requests.Has(function))
+            return VfioResult.Ok;
+        return inventory.Find(function) is null
+            ? NoFunction(function)
             : VfioResult.Fail(Errno.ENOENT, $"{function} was not taken by an operator.");
+    }
 
     /// <summary>It is wanted no more: whoever lets it go leaves it on its bus.</summary>
     public void Unwant(PciAddress function) => requests.Remove(function);
@@ -186,6 +191,8 @@ internal sealed class RealFunctions : IDisposable
         requests.Remove(function);
         return binding.Taken.Contains(function) ? binding.GiveBack(function) : VfioResult.Ok;
     }
+
+    private static VfioError NoFunction(PciAddress function) => new(Errno.ENODEV, $"This machine has no real function {function}.");
 
     private bool IsWanted(PciAddress function) => settings.Functions.Contains("*") || named.Contains(function) || requests.Has(function);
 

@@ -21,6 +21,9 @@ public sealed class DeviceTests
         { $"device unquarantine {Device}", $"POST {Path}/unquarantine" },
         { $"device override {Device} acme-accel", $$"""PUT {{Path}}/driver-override {"driver":"acme-accel"}""" },
         { $"device override {Device} --clear", $"DELETE {Path}/driver-override" },
+        { $"device bind {Device}", $$"""PUT {{Path}}/binding {"force":false,"group":false}""" },
+        { $"device bind {Device} --force --group", $$"""PUT {{Path}}/binding {"force":true,"group":true}""" },
+        { $"device unbind {Device}", $"DELETE {Path}/binding" },
         { $"device remove {Device}", $$"""POST {{Path}}/remove {}""" },
         { $"device remove {Device} --force-after 0", $$"""POST {{Path}}/remove {"force_after_s":0}""" },
     };

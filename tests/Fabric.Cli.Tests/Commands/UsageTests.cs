@@ -82,7 +82,7 @@ public sealed class UsageTests
         var result = await Cli.RunAsync("device");
 
         Assert.StartsWith(
-            "'fabric device' needs a command: list, show, history, inspect, reset, reset-methods, quarantine, unquarantine, override, remove.",
+            "'fabric device' needs a command: list, show, history, inspect, reset, reset-methods, quarantine, unquarantine, override, remove, bind, unbind.",
             result.Error);
     }
 

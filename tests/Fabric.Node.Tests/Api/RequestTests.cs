@@ -135,6 +135,8 @@ public sealed class RequestTests(WholeFabric fabric) : IClassFixture<WholeFabric
         { "PUT", "driver-override", """{"driver":"vfio-pci"}""" },
         { "DELETE", "driver-override", "" },
         { "PUT", "sriov", """{"count":1}""" },
+        { "PUT", "binding", "{}" },
+        { "DELETE", "binding", "" },
         { "POST", "faults", """{"kind":"aer","severity":"fatal"}""" },
     };
 

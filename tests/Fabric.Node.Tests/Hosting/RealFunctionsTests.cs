@@ -113,7 +113,7 @@ public sealed class RealFunctionsTests : IAsyncLifetime
 
     [Theory]
     [InlineData("third", "EINVAL", "is not a PCI address")]
-    [InlineData("0000:3b:1f.7", "ENODEV", "This machine has no 0000:3b:1f.7")]
+    [InlineData("0000:3b:1f.7", "ENODEV", "This machine has no real function 0000:3b:1f.7")]
     public async Task What_is_no_function_is_refused(string device, string errno, string says)
     {
         var refused = await RefusedAsync(new BindFunction(device, false, false, By));

@@ -98,7 +98,7 @@ public sealed partial class HostActor
             && shown with { ResetMethods = function.ResetMethods } == function;
 
     private DeviceFailed Unknown(PciAddress address) => statuses.ContainsKey(address)
-        ? new DeviceFailed(Errno.ENODEV, $"{address} is shown by this host, and not handed out.")
+        ? new DeviceFailed(Errno.ENODEV, $"{address} is shown by this host, and not handed out; bind it to vfio-pci first.")
         : new DeviceFailed(Errno.ENODEV, $"This host has no device {address} to hand out; list its devices.");
 
     // ---- SR-IOV (contract §5) --------------------------------------------------------------------------------------------------------

@@ -137,8 +137,8 @@ internal sealed class FabricApi : IDisposable
     public Task<ApiReply<OperationResource>> BindDeviceAsync(string host, string address, BindDeviceRequest request, CancellationToken cancellation) =>
         SendAsync<OperationResource>(HttpMethod.Put, $"{Device(host, address)}/binding", request, cancellation, WorkDeadline);
 
-    public Task<ApiReply<OperationResource>> UnbindDeviceAsync(string host, string address, CancellationToken cancellation) =>
-        SendAsync<OperationResource>(HttpMethod.Delete, $"{Device(host, address)}/binding", null, cancellation, WorkDeadline);
+    public Task<ApiReply<OperationResource>> UnbindDeviceAsync(string host, string address, bool group, CancellationToken cancellation) =>
+        SendAsync<OperationResource>(HttpMethod.Delete, $"{Device(host, address)}/binding{(group ? "?group=true" : "")}", null, cancellation, WorkDeadline);
 
     public Task<ApiReply<SocketResource>> ServeAsync(string host, string address, ServeDeviceRequest request, CancellationToken cancellation) =>
         SendAsync<SocketResource>(HttpMethod.Put, $"{Device(host, address)}/socket", request, cancellation, WorkDeadline);

@@ -23,8 +23,7 @@ internal static class DeviceCommands
         BuildOverride(context),
         BuildRemove(context),
         BuildBind(context),
-        OfOne(context, "unbind", "Give a real function back to the driver that it had; refused while it is held.", static async (invocation, device) =>
-            invocation.Print(await invocation.Api.UnbindDeviceAsync(device.Host, device.Address, invocation.Cancellation), ResourceViews.Show)),
+        BuildUnbind(context),
     };
 
     private static Command OfOne(CommandContext context, string name, string description, Func<Invocation, DeviceName, Task> run)
@@ -186,6 +185,23 @@ internal static class DeviceCommands
                 return ExitCode.Ok;
             },
             device, force, group);
+    }
+
+    private static Command BuildUnbind(CommandContext context)
+    {
+        var device = DeviceName.Argument();
+        var group = new Option<bool>("--group") { Description = "Give back what else of its IOMMU group is handed out with it." };
+        return context.Command(
+            "unbind",
+            "Give a real function back to the driver that it had; refused while it is held.",
+            async invocation =>
+            {
+                var (host, address) = invocation.Value(device);
+                invocation.Print(
+                    await invocation.Api.UnbindDeviceAsync(host, address, invocation.Value(group), invocation.Cancellation), ResourceViews.Show);
+                return ExitCode.Ok;
+            },
+            device, group);
     }
 
     private static Command BuildRemove(CommandContext context)

@@ -26,9 +26,11 @@ public sealed record BindFunction(string Device, bool Force, bool Group, string 
 
 /// <summary>
 /// Takes a function back that nobody holds, and gives it to the driver that it had. Answered with <see cref="OperationDone"/>. Errors: ENOENT no
-/// operator had it taken; EINVAL the settings have; EBUSY somebody holds it; EACCES; EIO.
+/// operator had it taken; EINVAL the settings have; EBUSY somebody holds it, or others of its group are handed out; EACCES; EIO. On an error it is as
+/// it was.
 /// </summary>
-public sealed record UnbindFunction(string Device, string By) : IBindingOperation
+/// <param name="Group">With what else of its IOMMU group is handed out.</param>
+public sealed record UnbindFunction(string Device, bool Group, string By) : IBindingOperation
 {
     public bool PlanOnly { get; init; }
 }

@@ -169,8 +169,8 @@ internal static class DeviceEndpoints
             fabric, host, address,
             device => new BindFunction(device, request.Force == true, request.Group == true, Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
 
-    private static Task<IResult> UnbindAsync(string host, string address, bool? plan, HttpContext http, FabricQueries fabric) =>
-        AskAsync(fabric, host, address, device => new UnbindFunction(device, Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
+    private static Task<IResult> UnbindAsync(string host, string address, bool? group, bool? plan, HttpContext http, FabricQueries fabric) =>
+        AskAsync(fabric, host, address, device => new UnbindFunction(device, group == true, Endpoints.Requester(http)) { PlanOnly = plan == true }, Done(host));
 
     // ---- Sockets ---------------------------------------------------------------------------------------------------------------------
 

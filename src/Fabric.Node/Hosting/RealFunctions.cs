@@ -165,25 +165,40 @@ internal sealed class RealFunctions : IDisposable
         }
     }
 
-    /// <summary>Whether it was taken by an operator's word, and can be given back by one: ENOENT; ENODEV no such function; EINVAL it is the settings'.</summary>
-    public VfioResult WhyNotUnbind(PciAddress function)
+    /// <summary>
+    /// What is given back together: the kernel gives no function of a group to a driver of the machine's while VFIO has another one open. Errors:
+    /// ENOENT no operator had it taken; ENODEV no such function; EINVAL it is the settings'; EBUSY others of its group are handed out.
+    /// </summary>
+    /// <param name="group">With what else of its IOMMU group is handed out.</param>
+    public VfioResult<ImmutableArray<BindingRequest>> PlanUnbind(PciAddress function, bool group)
     {
-        if (named.Contains(function))
-            return VfioResult.Fail(Errno.EINVAL, $"{function} is named in hardware.linux.functions; take it out there.");
-        if (requests.Has(function))
-            return VfioResult.Ok;
-        return inventory.Find(function) is null
-            ? NoFunction(function)
-            : VfioResult.Fail(Errno.ENOENT, $"{function} was not taken by an operator.");
+        var others = inventory.Find(function)?.IommuGroup is { } number
+            ? inventory.Enumerate().Where(seen => seen.IommuGroup == number && seen.Address != function && Bus.Has(seen.Address)).ToArray()
+            : [];
+        if (Bus.Has(function) && others.Length > 0 && !group)
+        {
+            return new VfioError(
+                Errno.EBUSY,
+                $"{function} shares its IOMMU group with {string.Join(", ", others.Select(static other => other.Address))}, which is handed out; "
+                + "its driver gets it back only with them. Unbind them together, with --group.");
+        }
+
+        var all = new List<BindingRequest>();
+        foreach (var one in (PciAddress[])[function, .. group ? others.Select(static other => other.Address) : []])
+        {
+            if (named.Contains(one))
+                return new VfioError(Errno.EINVAL, $"{one} is named in hardware.linux.functions; take it out there.");
+            if (requests.All.FirstOrDefault(request => request.Function == one.ToString()) is { } request)
+                all.Add(request);
+            else
+                return inventory.Find(one) is null ? NoFunction(one) : new VfioError(Errno.ENOENT, $"{one} was not taken by an operator.");
+        }
+
+        return all.ToImmutableArray();
     }
 
     /// <summary>It is wanted no more: whoever lets it go leaves it on its bus.</summary>
     public void Unwant(PciAddress function) => requests.Remove(function);
-
-    /// <summary>It could not be let go of.</summary>
-    public void WantAgain(BindingRequest request) => requests.Add(PciAddress.Parse(request.Function), request.Force, request.By);
-
-    public BindingRequest? RequestOf(PciAddress function) => requests.All.FirstOrDefault(request => request.Function == function.ToString());
 
     /// <summary>To the driver that it had. One that vfio-pci had before stays there.</summary>
     public VfioResult GiveBack(PciAddress function)
@@ -192,9 +207,19 @@ internal sealed class RealFunctions : IDisposable
         return binding.Taken.Contains(function) ? binding.GiveBack(function) : VfioResult.Ok;
     }
 
-    private static VfioError NoFunction(PciAddress function) => new(Errno.ENODEV, $"This machine has no real function {function}.");
+    /// <summary>It could not be given back: it is as it was before.</summary>
+    public void TakeAgain(BindingRequest request)
+    {
+        var function = PciAddress.Parse(request.Function);
+        requests.Add(function, request.Force, request.By);
+        Take(function, force: true);
+        if (Bus.Open(function) is { IsOk: false } refused)
+            log.LogWarning("{Function} is not handed out again: {Why}", function, refused.Error);
+    }
 
     private bool IsWanted(PciAddress function) => settings.Functions.Contains("*") || named.Contains(function) || requests.Has(function);
+
+    private static VfioError NoFunction(PciAddress function) => new(Errno.ENODEV, $"This machine has no real function {function}.");
 
     private void Take(PciAddress function, bool force)
     {

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Event;
 using Fabric.Devices;
+using Fabric.Hardware.Linux;
 using Fabric.Migration.Fleet;
 using Fabric.Migration.Wire;
 using Fabric.Pci;
@@ -188,25 +189,46 @@ internal sealed class RealFunctionsActor : UntypedActor, IWithTimers, IWithStash
 
     private async Task<IWireMessage> UnbindAsync(UnbindFunction unbind, PciAddress address)
     {
-        if (functions!.WhyNotUnbind(address) is { IsOk: false } refused)
-            return Refused(unbind, refused.Error);
+        var planned = functions!.PlanUnbind(address, unbind.Group);
+        if (!planned.IsOk)
+            return Refused(unbind, planned.Error);
+        ImmutableArray<(BindingRequest Request, PciAddress Address)> all =
+            [.. planned.Value.Select(static request => (request, PciAddress.Parse(request.Function)))];
         var known = await devices.Ask<DeviceList>(ListDevices.Instance, LettingGo);
-        var device = known.Devices.FirstOrDefault(other => other.Address == address);
-        if (device?.Holder is { } holder)
-            return Refused(unbind, Errno.EBUSY, $"{address} is held by {holder}; have it released first.");
-        if (unbind.PlanOnly)
-            return new OperationPlanned(unbind.Device, $"{unbind.Device} would be given back to the driver that it had", []);
-
-        var request = functions.RequestOf(address)!;
-        functions.Unwant(address);
-        if (functions.Bus.Has(address) && await LetGoAsync(address, unbind.By) is { } why)
+        foreach (var (_, one) in all)
         {
-            functions.WantAgain(request);
-            return Refused(unbind, why);
+            if (known.Devices.FirstOrDefault(other => other.Address == one)?.Holder is { } holder)
+                return Refused(unbind, Errno.EBUSY, $"{one} is held by {holder}; have it released first.");
         }
 
-        var given = functions.GiveBack(address);
-        return given.IsOk ? new OperationDone(unbind.Device) : Refused(unbind, given.Error);
+        if (unbind.PlanOnly)
+        {
+            return new OperationPlanned(
+                unbind.Device, $"{unbind.Device} would be given back to the driver that it had",
+                [.. all.Skip(1).Select(static other => $"{other.Address}, which is in its IOMMU group and would be given back too")]);
+        }
+
+        foreach (var (_, one) in all)
+        {
+            functions.Unwant(one);
+            if (functions.Bus.Has(one) && await LetGoAsync(one, unbind.By) is { } why)
+                return AsBefore(why, all);
+        }
+
+        foreach (var (index, one) in all.Index())
+        {
+            if (functions.GiveBack(one.Address) is { IsOk: false } failed)
+                return AsBefore(failed.Error, all[index..]);
+        }
+
+        return new OperationDone(unbind.Device);
+
+        OperationRefused AsBefore(VfioError why, ImmutableArray<(BindingRequest Request, PciAddress)> left)
+        {
+            foreach (var (request, _) in left)
+                functions.TakeAgain(request);
+            return Refused(unbind, why);
+        }
     }
 
     /// <summary>Null when the host has let go of it.</summary>

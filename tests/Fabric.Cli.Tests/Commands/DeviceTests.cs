@@ -24,6 +24,7 @@ public sealed class DeviceTests
         { $"device bind {Device}", $$"""PUT {{Path}}/binding {"force":false,"group":false}""" },
         { $"device bind {Device} --force --group", $$"""PUT {{Path}}/binding {"force":true,"group":true}""" },
         { $"device unbind {Device}", $"DELETE {Path}/binding" },
+        { $"device unbind {Device} --group", $"DELETE {Path}/binding?group=true" },
         { $"device remove {Device}", $$"""POST {{Path}}/remove {}""" },
         { $"device remove {Device} --force-after 0", $$"""POST {{Path}}/remove {"force_after_s":0}""" },
     };

@@ -135,13 +135,13 @@ public sealed class RealFunctionsTests : IAsyncLifetime
     [Fact]
     public async Task What_no_operator_had_taken_is_given_back_to_nobody()
     {
-        Assert.Equal("ENOENT", (await RefusedAsync(new UnbindFunction(Device, By))).Errno);
+        Assert.Equal("ENOENT", (await RefusedAsync(new UnbindFunction(Device, false, By))).Errno);
     }
 
     [Fact]
     public async Task What_the_settings_name_is_not_an_operators_to_give_back()
     {
-        var refused = await RefusedAsync(new UnbindFunction(Device, By), Settings with { Functions = [Device] });
+        var refused = await RefusedAsync(new UnbindFunction(Device, false, By), Settings with { Functions = [Device] });
 
         Assert.Equal("EINVAL", refused.Errno);
         Assert.Contains("hardware.linux.functions", refused.Sentence, StringComparison.Ordinal);
@@ -170,7 +170,7 @@ public sealed class RealFunctionsTests : IAsyncLifetime
     {
         new BindingRequests(Path.Combine(data.Path, "bindings", "requests.json")).Add(Address, force: false, By);
 
-        Assert.IsType<OperationDone>(await AskAsync(new UnbindFunction(Device, By)));
+        Assert.IsType<OperationDone>(await AskAsync(new UnbindFunction(Device, false, By)));
 
         Assert.Equal("iavf", tree.Inventory.Find(Address)!.DriverName);
         using var next = Open();
@@ -178,9 +178,21 @@ public sealed class RealFunctionsTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_cannot_be_given_back_is_taken_again_and_stays_asked_for()
+    {
+        new BindingRequests(Path.Combine(data.Path, "bindings", "requests.json")).Add(Address, force: false, By);
+        kernel.Refusing = "iavf";
+
+        await RefusedAsync(new UnbindFunction(Device, false, By));
+
+        Assert.Equal("vfio-pci", tree.Inventory.Find(Address)!.DriverName);
+        Assert.True(new BindingRequests(Path.Combine(data.Path, "bindings", "requests.json")).Has(Address));
+    }
+
+    [Fact]
     public async Task After_an_operation_the_host_is_shown_its_functions_anew()
     {
-        await RefusedAsync(new UnbindFunction(Device, By));
+        await RefusedAsync(new UnbindFunction(Device, false, By));
 
         while (!shown.Any(static functions => functions.Any(static function => function is { Driver: "iavf", State: DeviceState.Inventory })))
             await Task.Delay(5, TestContext.Current.CancellationToken);

@@ -269,7 +269,8 @@ internal sealed class FabricApi : IDisposable
         return planned ? throw new PlanAnswered(Typed<PlanResource>(content)) : Typed<T>(content);
     }
 
-    private static string PlanOf(string path) => path.EndsWith("?plan=true", StringComparison.Ordinal) ? path : $"{path}?plan=true";
+    private static string PlanOf(string path) =>
+        path.EndsWith("?plan=true", StringComparison.Ordinal) ? path : $"{path}{(path.Contains('?', StringComparison.Ordinal) ? '&' : '?')}plan=true";
 
     private async Task<HttpResponseMessage> AskAsync(
         HttpRequestMessage request, HttpCompletionOption completion, TimeSpan limit, CancellationToken cancellation)

@@ -78,6 +78,7 @@ public sealed class FleetTests
     [InlineData("POST /api/v1/claims/db-1/migrations?plan=true", "migrate", "db-1")]
     [InlineData("DELETE /api/v1/claims/db-1?plan=true", "claim", "release", "db-1")]
     [InlineData("POST /api/v1/devices/host-a/0000:3b:00.2/reset?plan=true", "device", "reset", "host-a/0000:3b:00.2")]
+    [InlineData("DELETE /api/v1/devices/host-a/0000:3b:00.2/binding?group=true&plan=true", "device", "unbind", "host-a/0000:3b:00.2", "--group")]
     public async Task A_command_below_plan_is_planned_and_not_carried_out(string route, params string[] command)
     {
         await using var server = new FakeServer().On(route, Plan(possible: true));

@@ -33,6 +33,9 @@ internal sealed class OutboundStream : IAsyncDisposable
     private Wire? _wire;
     private SocketStream? _socket;
     private FrameSource? _replies;
+
+    /// <summary>Of the connection: it has been heard out, and what it said is why it is broken.</summary>
+    private TaskCompletionSource _lastWords = new();
     private uint _connections;
     private uint _repliesTaken;
     private DataPlaneException? _failure;
@@ -226,10 +229,10 @@ internal sealed class OutboundStream : IAsyncDisposable
     {
         while (true)
         {
-            var hearing = HearAsync(_replies!);
-            _wire!.LastWords = hearing;
-            var why = await hearing;
-            _wire.Break(why.Message, why.InnerException);
+            var (wire, lastWords) = (_wire!, _lastWords);
+            var why = await HearAsync(_replies!);
+            wire.Break(why.Message, why.InnerException);
+            lastWords.SetResult();
             if (!why.IsLoss || IsOver || _lastOne || _options.ResumeTimeout == TimeSpan.Zero)
             {
                 End(why);
@@ -397,6 +400,8 @@ internal sealed class OutboundStream : IAsyncDisposable
                 throw new DataPlaneException($"The target wants the stream from byte {position}, which is not kept.");
             _replies?.Dispose();
             (_wire, _socket, _replies) = (wire, socket, replies);
+            _lastWords = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            wire.LastWords = _lastWords.Task;
             _flight.Restart((long)position, Acceptance.Read(accepted.Payload.Span));
             _window.Limit = _flight.Bytes;
         }

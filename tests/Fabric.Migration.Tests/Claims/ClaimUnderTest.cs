@@ -186,6 +186,7 @@ internal sealed class ClaimUnderTest(string id)
                 return [new TargetPlanned(Id, host, generation, [.. Enumerable.Range(1, plan.Devices.Length).Select(static i => $"fab0:01:00.{i}")], [])];
             case Attach attach:
                 opened[at] = attach.Devices;
+                receiving.Remove(at);
                 Start(at);
                 return [new Attached(Id, host, generation, device), Status(host, generation, device)];
             case ReportAttachment:

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 using Fabric.Migration.Tests.Simulation.Engine;
 using Fabric.Migration.Tests.Simulation.World;
 
@@ -57,8 +58,11 @@ public sealed class SimulationTests
         var again = Schedule.Play(used, seed, traces: true);
 
         Assert.NotEmpty(first.Trace);
-        Assert.Equal(first.Trace, again.Trace);
+        Assert.Equal(Untraced(first.Trace), Untraced(again.Trace));
     }
+
+    // Another test of this process may listen to activities meanwhile, and then a migration has an id of its own.
+    private static string Untraced(string run) => Regex.Replace(run, "Traceparent = [^ ]* ", "");
 
     [Fact]
     public void Another_seed_is_another_run()

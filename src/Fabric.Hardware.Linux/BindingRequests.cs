@@ -39,7 +39,10 @@ public sealed class BindingRequests
     /// <summary>May be read from any thread.</summary>
     public IReadOnlyCollection<BindingRequest> All => [.. Volatile.Read(ref all).Values];
 
-    public bool Has(PciAddress function) => Volatile.Read(ref all).ContainsKey(function);
+    public bool Has(PciAddress function) => Of(function) is not null;
+
+    /// <summary>Null where nobody asked for it.</summary>
+    public BindingRequest? Of(PciAddress function) => Volatile.Read(ref all).GetValueOrDefault(function);
 
     /// <summary>It is on the disk when this returns.</summary>
     public void Add(PciAddress function, bool force, string by) => Keep(all.SetItem(function, new BindingRequest(function.ToString(), force, by)));
@@ -48,15 +51,7 @@ public sealed class BindingRequests
 
     private void Keep(ImmutableSortedDictionary<PciAddress, BindingRequest> now)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(file)!);
-        var written = file + ".new";
-        using (var stream = File.Create(written))
-        {
-            JsonSerializer.Serialize(stream, now.Values.ToArray());
-            stream.Flush(flushToDisk: true);
-        }
-
-        File.Move(written, file, overwrite: true);
+        DurableFile.Write(file, now.Values.ToArray());
         Volatile.Write(ref all, now);
     }
 }

@@ -48,7 +48,7 @@ public sealed class DriverBinding(string journal, FunctionUses uses, string sysf
         try
         {
             var before = new BindingBefore(DriverOf(folder), OverrideOf(folder));
-            WriteDown(function, before);
+            DurableFile.Write(EntryOf(function), before);
             var bound = Bind(function, folder, VfioDriver);
             return bound.IsOk || !GiveBack(function).IsOk
                 ? bound
@@ -113,19 +113,6 @@ public sealed class DriverBinding(string journal, FunctionUses uses, string sysf
             ? VfioResult.Ok
             : VfioResult.Fail(
                 Errno.EINVAL, $"{function} is bound to {DriverOf(folder) ?? "no driver"}, not to {driver ?? "none"}: see the kernel's log for why.");
-    }
-
-    private void WriteDown(PciAddress function, BindingBefore before)
-    {
-        Directory.CreateDirectory(journal);
-        var written = EntryOf(function) + ".new";
-        using (var file = File.Create(written))
-        {
-            JsonSerializer.Serialize(file, before);
-            file.Flush(flushToDisk: true);
-        }
-
-        File.Move(written, EntryOf(function), overwrite: true);
     }
 
     private static string? DriverOf(string folder) => new FunctionFolder(folder).LinkName("driver");

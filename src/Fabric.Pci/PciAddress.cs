@@ -35,7 +35,10 @@ public readonly record struct PciAddress(ushort Domain, byte Bus, byte Device, b
     public static PciAddress Parse(ReadOnlySpan<char> s, IFormatProvider? provider = null) =>
         TryParse(s, provider, out var address)
             ? address
-            : throw new FormatException($"'{s}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.");
+            : throw new FormatException(Malformed(s));
+
+    /// <summary>The sentence for text that is none, with the remedy.</summary>
+    public static string Malformed(ReadOnlySpan<char> s) => $"'{s}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.";
 
     public static bool TryParse([NotNullWhen(true)] string? s, IFormatProvider? provider, out PciAddress result) =>
         TryParse(s.AsSpan(), provider, out result);

@@ -14,7 +14,7 @@ internal sealed class Window(long limit)
     private readonly Lock _gate = new();
     private readonly Queue<Chunk> _kept = new();
     private readonly Stack<Chunk> _free = new();
-    private Chunk _last = new(0, 0);
+    private Chunk _last = new(0);
     private long _limit = limit;
     private long _acknowledged;
     private long _sent;
@@ -120,7 +120,7 @@ internal sealed class Window(long limit)
     {
         if (_acknowledged == _end && _kept.TryDequeue(out var only))
             Recycle(only);
-        _last = bytes <= ChunkBytes && _free.TryPop(out var free) ? free : new Chunk(Math.Max(bytes, ChunkBytes), _end);
+        _last = bytes <= ChunkBytes && _free.TryPop(out var free) ? free : new Chunk(Math.Max(bytes, ChunkBytes));
         _last.Begin(_end);
         _kept.Enqueue(_last);
     }
@@ -132,11 +132,10 @@ internal sealed class Window(long limit)
     }
 
     /// <param name="length">In bytes.</param>
-    /// <param name="first">Position of its first byte.</param>
-    private sealed class Chunk(int length, long first)
+    private sealed class Chunk(int length)
     {
         private readonly byte[] _bytes = GC.AllocateUninitializedArray<byte>(length);
-        private long _first = first;
+        private long _first;
         private int _filled;
 
         public bool IsUsual => _bytes.Length == ChunkBytes;

@@ -50,7 +50,7 @@ public sealed partial class DeviceOperations(string host, IActorRef devices, IAc
     private async Task<IWireMessage> RunAsync(IDeviceOperation operation)
     {
         if (!PciAddress.TryParse(operation.Device, out var address))
-            return Wrong(operation, $"'{operation.Device}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.");
+            return Wrong(operation, PciAddress.Malformed(operation.Device));
         return await (operation switch
         {
             ReadHistory read => AskAsync(operation, new GetDeviceHistory(address, read.Limit), Soon),

@@ -245,7 +245,7 @@ internal static class DeviceEndpoints
         reply is OperationDone done ? Endpoints.Json(new OperationResource($"{host}/{done.Device}", "done")) : null;
 
     private static IResult NoAddress(string address) =>
-        Problems.Invalid($"'{Endpoints.Shown(address)}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.");
+        Problems.Invalid(PciAddress.Malformed(Endpoints.Shown(address)));
 
     private static IResult NoMethod(string? method) =>
         Problems.Invalid($"'{Endpoints.Shown(method)}' is not a reset method; there are {string.Join(", ", ResetMethod.All)}.");

@@ -161,7 +161,7 @@ internal static partial class Endpoints
         if (asked.Any(static one => one is null))
             return "'devices' has a null in it; write each as {\"model\": …, \"device\": …}.";
         if (asked.FirstOrDefault(static one => one.Device is not null && !PciAddress.TryParse(one.Device, out _)) is { } misnamed)
-            return $"'{Shown(misnamed.Device)}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.";
+            return PciAddress.Malformed(Shown(misnamed.Device));
         if (request.Host is null && asked.Any(static one => one.Device is not null))
             return "A device is named without its host, and an address names a slot of a host; give both, or neither.";
         devices = [.. asked.Select(static one => new DeviceAsk(

@@ -188,7 +188,7 @@ internal sealed class RealFunctions : IDisposable
         {
             if (named.Contains(one))
                 return new VfioError(Errno.EINVAL, $"{one} is named in hardware.linux.functions; take it out there.");
-            if (requests.All.FirstOrDefault(request => request.Function == one.ToString()) is { } request)
+            if (requests.Of(one) is { } request)
                 all.Add(request);
             else
                 return inventory.Find(one) is null ? NoFunction(one) : new VfioError(Errno.ENOENT, $"{one} was not taken by an operator.");
@@ -200,12 +200,8 @@ internal sealed class RealFunctions : IDisposable
     /// <summary>It is wanted no more: whoever lets it go leaves it on its bus.</summary>
     public void Unwant(PciAddress function) => requests.Remove(function);
 
-    /// <summary>To the driver that it had. One that vfio-pci had before stays there.</summary>
-    public VfioResult GiveBack(PciAddress function)
-    {
-        requests.Remove(function);
-        return binding.Taken.Contains(function) ? binding.GiveBack(function) : VfioResult.Ok;
-    }
+    /// <summary>One that is wanted no more, to the driver that it had. One that vfio-pci had before stays there.</summary>
+    public VfioResult GiveBack(PciAddress function) => binding.Taken.Contains(function) ? binding.GiveBack(function) : VfioResult.Ok;
 
     /// <summary>It could not be given back: it is as it was before.</summary>
     public void TakeAgain(BindingRequest request)

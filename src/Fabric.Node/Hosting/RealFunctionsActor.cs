@@ -58,6 +58,8 @@ internal sealed class RealFunctionsActor : UntypedActor, IWithTimers, IWithStash
     {
         var self = Self;
         functions?.Bus.ReportChanges(() => self.Tell(Changed.Instance));
+
+        // What changed before this listened.
         Self.Tell(Changed.Instance);
     }
 
@@ -136,7 +138,7 @@ internal sealed class RealFunctionsActor : UntypedActor, IWithTimers, IWithStash
     {
         if (!PciAddress.TryParse(operation.Device, out var address))
         {
-            Sender.Tell(Refused(operation, Errno.EINVAL, $"'{operation.Device}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2."));
+            Sender.Tell(Refused(operation, Errno.EINVAL, PciAddress.Malformed(operation.Device)));
             return;
         }
 

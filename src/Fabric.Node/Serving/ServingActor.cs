@@ -136,7 +136,7 @@ internal sealed class ServingActor : UntypedActor, IWithTimers
     private void Serve(ServeFunction serve)
     {
         if (!PciAddress.TryParse(serve.Device, out var address))
-            Refuse(Sender, serve, Errno.EINVAL, $"'{serve.Device}' is not a PCI address; write domain:bus:device.function, such as 0000:3b:00.2.");
+            Refuse(Sender, serve, Errno.EINVAL, PciAddress.Malformed(serve.Device));
         else if (!VfioUserServer.IsPath(serve.Socket))
             Refuse(Sender, serve, Errno.EINVAL, "The socket's path must be absolute, and have at most 107 bytes; choose another.");
         else if (closer is not null)

@@ -46,6 +46,10 @@ public sealed class VfioUserTests(SqliteFabric mended)
         await using var there = await ServeAsync(other);
         await LaunchAsync(fabric, Host, socket);
         await DeviceAsync(fabric, static device => device is { Health: "Healthy" });
+        await Poll.UntilAsync(
+            "a claim that can be made",
+            () => fabric.RunAsync("plan", "claim", "create", "served", "--model", "vfio-user"),
+            static ending => ending.ExitCode == 0);
         await RunAsync(fabric, "claim", "create", "served", "--model", "vfio-user", "--wait");
         await LaunchAsync(fabric, target, other);
         await Poll.UntilAsync(

@@ -5,7 +5,7 @@ namespace Fabric.Migration.DataPlane;
 
 /// <summary>
 /// The bytes of a connection. On a thread of a stream's own (<see cref="StreamThread"/>) a call waits in the kernel until it is done or
-/// cancelled; nothing can be read after a read that was cancelled, and nothing at all be done after a write. On any other thread it waits as a
+/// cancelled; nothing can be read after a read that was cancelled, nor written after a write. On any other thread it waits as a
 /// <see cref="NetworkStream"/> does. As long as only the former happens the runtime does not watch the socket, which it would for good, at the
 /// price of a wake-up for each segment.
 /// </summary>
@@ -60,7 +60,8 @@ internal sealed class SocketStream(Socket socket) : NetworkStream(socket, ownsSo
         if (!StreamThread.IsCurrent)
             return base.WriteAsync(buffer, cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
-        using var cancelling = cancellationToken.UnsafeRegister(static socket => ShutDown((Socket)socket!, SocketShutdown.Both), Socket);
+        // For this direction alone: who hears the peer would take it for the peer's end, and say so first.
+        using var cancelling = cancellationToken.UnsafeRegister(static socket => ShutDown((Socket)socket!, SocketShutdown.Send), Socket);
         try
         {
             Write(buffer.Span);
